@@ -1,0 +1,2 @@
+//! `tso-probe` tells how a NAT treats TCP (RFC 5382), with packets as proof.
+

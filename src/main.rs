@@ -1,0 +1,3 @@
+//! The `tso-probe` command.
+
+fn main() {}
