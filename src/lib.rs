@@ -1,2 +1,13 @@
 //! `tso-probe` tells how a NAT treats TCP (RFC 5382), with packets as proof.
+//!
+//! ```text
+//!  args ─> cli ─> plan ─> Party ⇄ { live driver | simulator } ─> facts + trace ─┐
+//!                                                                               ├─> judge ─> report
+//!  evidence file ───────────────────────────────────────────> facts + trace ────┘
+//! ```
+//!
+//! Modules in order; each imports only what stands above it, which a test enforces.
 
+pub mod engine;
+pub mod time;
+pub mod wire;

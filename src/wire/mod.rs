@@ -1,0 +1,174 @@
+//! Bytes ↔ packets, one packet ↔ one line of text, and the control messages between a prober and
+//! its reflector.
+//!
+//! A [`Packet`] is an IPv4 or IPv6 packet that carries a TCP [`Segment`] with any flags and options
+//! (RFC 9293 §3.1) or an ICMP error with the packet it quotes (RFC 792, RFC 4443).
+
+mod codec;
+pub mod control;
+mod icmp;
+mod segment;
+mod text;
+
+use std::net::{IpAddr, SocketAddr};
+
+pub use codec::{DecodeError, Layer, decode, encode, ipv4_checksums_hold};
+pub use icmp::{Icmp, Quote};
+pub use segment::{Flags, Options, Segment, Seq, TcpOption};
+pub use text::ParseError;
+
+/// An address and a port: `192.0.2.1:443` or `[2001:db8::1]:443`.
+pub type Endpoint = SocketAddr;
+
+/// An IP packet with the header fields that a middlebox may change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Packet {
+    /// Where it says that it comes from.
+    pub source: IpAddr,
+    /// Where it is to go; of the same family as `source`.
+    pub destination: IpAddr,
+    /// Time to live (IPv4) or hop limit (IPv6).
+    pub ttl: u8,
+    /// Identification (IPv4, RFC 6864); zero in IPv6.
+    pub id: u16,
+    /// The don't-fragment bit; always set in IPv6, which has none.
+    pub dont_fragment: bool,
+    /// Type of service (IPv4) or traffic class (IPv6), ECN bits included.
+    pub traffic_class: u8,
+    /// What it carries.
+    pub body: Body,
+}
+
+/// What a packet carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// A TCP segment.
+    Tcp(Segment),
+    /// An ICMP error.
+    Icmp(Icmp),
+}
+
+impl Packet {
+    /// A packet of our own making: TTL 64, don't fragment, identification zero.
+    ///
+    /// Both endpoints must be of one family.
+    pub fn tcp(source: Endpoint, destination: Endpoint, mut segment: Segment) -> Self {
+        segment.source_port = source.port();
+        segment.destination_port = destination.port();
+        Self::new(source.ip(), destination.ip(), Body::Tcp(segment))
+    }
+
+    /// An ICMP error from `source` to `destination`, TTL 64.
+    pub fn icmp(source: IpAddr, destination: IpAddr, icmp: Icmp) -> Self {
+        Self::new(source, destination, Body::Icmp(icmp))
+    }
+
+    fn new(source: IpAddr, destination: IpAddr, body: Body) -> Self {
+        Self { source, destination, ttl: 64, id: 0, dont_fragment: true, traffic_class: 0, body }
+    }
+
+    /// The TCP segment, if it carries one.
+    pub fn segment(&self) -> Option<&Segment> {
+        match &self.body {
+            Body::Tcp(segment) => Some(segment),
+            Body::Icmp(_) => None,
+        }
+    }
+
+    /// The ICMP error, if it carries one.
+    pub fn icmp_error(&self) -> Option<&Icmp> {
+        match &self.body {
+            Body::Icmp(icmp) => Some(icmp),
+            Body::Tcp(_) => None,
+        }
+    }
+
+    /// Whence and whither of a TCP segment.
+    pub fn endpoints(&self) -> Option<(Endpoint, Endpoint)> {
+        let segment = self.segment()?;
+        Some((
+            Endpoint::new(self.source, segment.source_port),
+            Endpoint::new(self.destination, segment.destination_port),
+        ))
+    }
+
+    /// The endpoint of this packet's receiver: a segment's destination, or for an ICMP error the
+    /// source of the packet that it quotes (RFC 792: the error goes to whoever sent that).
+    pub fn receiver(&self) -> Endpoint {
+        match &self.body {
+            Body::Tcp(segment) => Endpoint::new(self.destination, segment.destination_port),
+            Body::Icmp(icmp) => icmp.quote.source,
+        }
+    }
+}
+
+/// Packets at random, for property tests of whatever reads or writes them.
+#[cfg(test)]
+pub(crate) mod testing {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Any packet that can be represented, of either family.
+    pub fn any_packet() -> impl Strategy<Value = Packet> {
+        (any_endpoints(), any_body(), any::<(u8, u16, bool, u8)>()).prop_map(build)
+    }
+
+    type Header = (u8, u16, bool, u8);
+
+    fn build(parts: ((Endpoint, Endpoint), Body, Header)) -> Packet {
+        let ((source, destination), body, (ttl, id, dont_fragment, traffic_class)) = parts;
+        let mut packet = match body {
+            Body::Tcp(segment) => Packet::tcp(source, destination, segment),
+            Body::Icmp(mut icmp) => {
+                (icmp.quote.source, icmp.quote.destination) = (destination, source);
+                Packet::icmp(source.ip(), destination.ip(), icmp)
+            }
+        };
+        (packet.ttl, packet.traffic_class) = (ttl, traffic_class);
+        if source.is_ipv4() {
+            (packet.id, packet.dont_fragment) = (id, dont_fragment);
+        }
+        packet
+    }
+
+    fn any_endpoints() -> impl Strategy<Value = (Endpoint, Endpoint)> {
+        let v4 = any::<([u8; 4], u16, [u8; 4], u16)>().prop_map(|(a, p, b, q)| {
+            (Endpoint::from((Ipv4Addr::from(a), p)), Endpoint::from((Ipv4Addr::from(b), q)))
+        });
+        let v6 = any::<([u8; 16], u16, [u8; 16], u16)>().prop_map(|(a, p, b, q)| {
+            (Endpoint::from((Ipv6Addr::from(a), p)), Endpoint::from((Ipv6Addr::from(b), q)))
+        });
+        prop_oneof![v4, v6]
+    }
+
+    fn any_body() -> impl Strategy<Value = Body> {
+        prop_oneof![
+            4 => any_segment().prop_map(Body::Tcp),
+            1 => any_icmp().prop_map(Body::Icmp),
+        ]
+    }
+
+    fn any_segment() -> impl Strategy<Value = Segment> {
+        let options = vec(any::<[u8; 4]>(), 0..=10);
+        let fields = any::<(u32, u32, u16, u16, u16)>();
+        (fields, options, vec(any::<u8>(), 0..32)).prop_map(|(fields, options, payload)| {
+            let (seq, ack, flags, window, urgent) = fields;
+            let options = Options::from_octets(options.as_flattened()).expect("whole words");
+            let (seq, ack, flags) = (Seq(seq), Seq(ack), Flags::from_bits(flags));
+            Segment { seq, ack, flags, window, urgent, options, payload, ..Segment::default() }
+        })
+    }
+
+    fn any_icmp() -> impl Strategy<Value = Icmp> {
+        let kinds = prop::sample::select(vec![1u8, 2, 3, 4, 5, 11, 12]);
+        let nowhere = Endpoint::from(([0, 0, 0, 0], 0));
+        (kinds, any::<(u8, u32, u8)>()).prop_map(move |(kind, (code, seq, ttl))| {
+            let quote = Quote { source: nowhere, destination: nowhere, seq: Seq(seq), ttl };
+            Icmp { kind, code, quote }
+        })
+    }
+}
