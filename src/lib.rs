@@ -9,5 +9,7 @@
 //! Modules in order; each imports only what stands above it, which a test enforces.
 
 pub mod engine;
+pub mod nat;
 pub mod time;
+pub mod verdict;
 pub mod wire;

@@ -1,0 +1,117 @@
+//! Facts and trace → findings, rulings, and what they mean for a punch.
+//!
+//! [`judge`] is pure: a live run, a simulated one and an evidence file with the same content get
+//! the same verdict.
+
+mod finding;
+
+use std::net::IpAddr;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+pub use finding::{
+    Answered, BlockedAt, FilteringFinding, Finding, Findings, Frame, NoDetails, OnPortClash, Ports,
+    Prediction, Proof, Unknown, UnsolicitedSynFinding,
+};
+
+use crate::engine::{Effort, Trouble};
+use crate::wire::Endpoint;
+
+/// All that a run says of a NAT.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Verdict {
+    /// Behaviours known, or unknown with a why.
+    pub findings: Findings,
+    /// RFC 5382's requirements, ruled on.
+    pub requirements: Vec<Ruling>,
+    /// From where the NAT was seen.
+    pub vantage: Vantage,
+    /// The run's own account.
+    pub plan: PlanAccount,
+    /// Which punches would work against which peers; empty until predictions exist.
+    pub traversal: Vec<Traversal>,
+    /// One plain paragraph: what this means for a punch.
+    pub summary: String,
+    /// What spoiled the run, if anything did, in words. Not said of the NAT.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub troubles: Vec<String>,
+    /// The same as values, for whoever chooses the exit code.
+    #[serde(skip)]
+    pub trouble: Vec<Trouble>,
+}
+
+/// One requirement of RFC 5382, ruled on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Ruling {
+    /// `REQ-1`, `REQ-2a`.
+    pub id: &'static str,
+    /// How binding it is, in the RFC's word.
+    pub level: Level,
+    /// The ruling.
+    pub ruling: Decision,
+    /// Why, in a sentence.
+    pub because: String,
+    /// The frames that show it.
+    pub evidence: Vec<Frame>,
+}
+
+/// How binding a requirement is (RFC 2119).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Level {
+    /// MUST or MUST NOT.
+    Must,
+    /// SHOULD, SHOULD NOT or RECOMMENDED.
+    Should,
+    /// MAY.
+    May,
+}
+
+/// What can be said of a requirement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Decision {
+    /// It is met.
+    Met,
+    /// It is not.
+    Broken,
+    /// It was asked, and cannot be told.
+    Undecided,
+    /// It was not asked.
+    NotAsked,
+}
+
+/// From where the NAT was seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Vantage {
+    /// The internal addresses that asked.
+    pub internal: Vec<IpAddr>,
+    /// The external addresses seen, in order of first sight.
+    pub external: Vec<IpAddr>,
+    /// The reflectors' endpoints that took part.
+    pub reflectors: Vec<Endpoint>,
+    /// The interface, on a live network.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interface: Option<String>,
+    /// Levels of NAT, if known; 0 when internal and external addresses are the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nat_levels: Option<u8>,
+}
+
+/// The run's own account.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, JsonSchema)]
+pub struct PlanAccount {
+    /// How much patience it had.
+    pub effort: Effort,
+    /// The longest that it could take, promised before the start.
+    pub longest_s: f64,
+    /// What it took.
+    pub took_s: f64,
+    /// The round trips of its longest chain.
+    pub round_trips: u32,
+}
+
+/// Whether a punch with a class of peer would work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Traversal {}
