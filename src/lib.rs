@@ -10,6 +10,7 @@
 
 pub mod engine;
 pub mod nat;
+pub mod probe;
 pub mod rendezvous;
 pub mod time;
 pub mod verdict;
