@@ -12,6 +12,7 @@ pub mod engine;
 pub mod nat;
 pub mod probe;
 pub mod rendezvous;
+pub mod sim;
 pub mod time;
 pub mod verdict;
 pub mod wire;

@@ -37,7 +37,7 @@ impl Party for Clash {
     fn poll(&mut self, now: Instant) -> Step {
         let holds = self.holder.1.is_complete();
         let due = self.holder.1.next(now);
-        if let Some(syn) = due.or_else(|| self.comer.1.next(now).filter(|_| holds)) {
+        if let Some(syn) = due.or_else(|| if holds { self.comer.1.next(now) } else { None }) {
             return Step::Send(syn);
         }
         let comer = if holds { self.comer.1.wakes() } else { super::NEVER };

@@ -27,6 +27,7 @@ pub struct Contact {
     /// How it arrived there.
     pub seen: Option<Seen>,
     due: Instant,
+    refreshes_left: u16,
 }
 
 /// How a SYN arrived.
@@ -42,7 +43,32 @@ impl Contact {
     /// A SYN to `remote` with these two numbers as its marks.
     pub const fn new(remote: Endpoint, answer: Answer, marks: [u32; 2]) -> Self {
         let [isn, timestamp] = marks;
-        Self { remote, isn: Seq(isn), timestamp, answer, seen: None, due: Instant::START }
+        Self {
+            remote,
+            isn: Seq(isn),
+            timestamp,
+            answer,
+            seen: None,
+            due: Instant::START,
+            refreshes_left: 0,
+        }
+    }
+}
+
+impl Contact {
+    /// The same, with its mapping refreshed so many times after it was seen.
+    pub const fn held(mut self, refreshes: u16) -> Self {
+        self.refreshes_left = refreshes;
+        self
+    }
+
+    /// Sets when the SYN goes out next.
+    fn rest(&mut self, now: Instant) {
+        self.due = match (self.seen, self.refreshes_left) {
+            (None, _) => now + RETRY,
+            (Some(_), 0) => NEVER,
+            (Some(_), _) => now + REFRESH,
+        };
     }
 }
 
@@ -84,7 +110,8 @@ impl Contacts {
     pub fn next(&mut self, now: Instant) -> Option<Packet> {
         let turn = self.turn();
         let due = self.list[..turn].iter_mut().find(|contact| contact.due <= now)?;
-        due.due = now + if due.seen.is_some() { REFRESH } else { RETRY };
+        due.refreshes_left -= u16::from(due.seen.is_some());
+        due.rest(now);
         let segment = Segment::syn(due.isn, due.timestamp);
         Some(Packet::tcp(self.internal, due.remote, segment))
     }
@@ -112,7 +139,7 @@ impl Contacts {
         let mut unseen = self.list.iter_mut().filter(|contact| contact.seen.is_none());
         if let Some(contact) = unseen.find(|contact| contact.remote == on) {
             contact.seen = Some(Seen { external, seq: segment.seq });
-            contact.due = now + REFRESH;
+            contact.rest(now);
         }
     }
 
@@ -121,6 +148,16 @@ impl Contacts {
         let due: Vec<_> = self.list.iter().map(|contact| contact.due).collect();
         self.saw(now, packet);
         self.list.iter_mut().zip(due).for_each(|(contact, due)| contact.due = due);
+    }
+
+    /// Whether a reported SYN carries the marks of one of these: its number, or if that was
+    /// rewritten its timestamp.
+    pub fn expects(&self, packet: &Packet) -> bool {
+        packet.segment().is_some_and(|segment| {
+            let stamp = segment.options.timestamps().map(|(value, _)| value);
+            let marked = |c: &Contact| segment.seq == c.isn || stamp == Some(c.timestamp);
+            self.list.iter().any(marked)
+        })
     }
 
     /// How the SYN to `remote` arrived.
@@ -136,6 +173,14 @@ impl Contacts {
     /// The number that SYNs to `remote` begin with.
     pub fn isn(&self, remote: Endpoint) -> Option<Seq> {
         self.list.iter().find(|contact| contact.remote == remote).map(|contact| contact.isn)
+    }
+
+    /// A SYN to one of the remotes that were seen, in turn; numbered apart from the others.
+    pub fn beat(&self, number: u32) -> Option<Packet> {
+        let seen: Vec<_> = self.list.iter().filter(|contact| contact.seen.is_some()).collect();
+        let contact = seen.get(number as usize % seen.len().max(1))?;
+        let segment = Segment::syn(contact.isn + number, number);
+        Some(Packet::tcp(self.internal, contact.remote, segment))
     }
 
     /// Sends nothing more to `remote`: its connection has gone on.

@@ -1,5 +1,9 @@
 //! A simultaneous open (RFC 9293 §3.5, figure 7): our SYN goes out, the reflector's bare SYN comes
 //! back from the same endpoint, and both sides send SYN,ACK with their original sequence number.
+//!
+//! Beside each SYN,ACK of ours goes a SYN that the reflector answers in the ordinary way: should
+//! the SYN,ACKs of the crossing not arrive, in either direction, these show whether the path was
+//! alive just then.
 
 use super::contact::{Contact, Contacts};
 use super::patience::RETRY;
@@ -14,6 +18,9 @@ use crate::wire::{Endpoint, Packet, Segment, Seq};
 #[derive(Debug)]
 pub struct Crossing {
     contacts: Contacts,
+    beside: Contacts,
+    /// Whether the SYN beside the last SYN,ACK is still to be sent.
+    owes_beside: bool,
     remote: Endpoint,
     /// The number that our SYN and SYN,ACK both carry.
     isn: Seq,
@@ -28,24 +35,40 @@ pub struct Crossing {
 }
 
 impl Crossing {
-    /// An open from `internal`, whose SYN,ACK goes out `tries` times at most.
+    /// An open from the first endpoint, whose SYN,ACK goes out `tries` times at most, beside SYNs
+    /// from the second.
     pub fn new(
         probe: ProbeId,
-        internal: Endpoint,
-        contact: Contact,
+        crossing: (Endpoint, Contact),
+        beside: (Endpoint, Contact),
         peer_isn: Seq,
         tries: u16,
     ) -> Self {
-        let remote = contact.remote;
-        let contacts = Contacts::at_once(probe, internal, vec![contact]);
+        let remote = crossing.1.remote;
+        let contacts = Contacts::at_once(probe, crossing.0, vec![crossing.1]);
         let isn = contacts.isn(remote).expect("the contact was just put in");
-        let (received, complete, tries_left) = (false, false, tries);
-        Self { contacts, remote, isn, peer_isn, received, complete, tries_left, due: NEVER }
+        Self {
+            contacts,
+            beside: Contacts::at_once(probe, beside.0, vec![beside.1]),
+            owes_beside: false,
+            remote,
+            isn,
+            peer_isn,
+            received: false,
+            complete: false,
+            tries_left: tries,
+            due: NEVER,
+        }
+    }
+
+    /// When it wants to send again.
+    fn wakes(&self) -> Instant {
+        self.contacts.wakes().min(self.beside.wakes())
     }
 
     fn arrived(&mut self, now: Instant, packet: &Packet) {
         let Some(segment) = packet.segment() else { return };
-        if packet.endpoints().map(|(from, _)| from) != Some(self.remote) {
+        if packet.endpoints() != Some((self.remote, self.contacts.internal())) {
             return;
         }
         if segment.is_bare_syn() && !self.received {
@@ -65,25 +88,32 @@ impl Crossing {
 
 impl Party for Crossing {
     fn poll(&mut self, now: Instant) -> Step {
-        if let Some(syn) = self.contacts.next(now) {
+        if let Some(syn) = self.contacts.next(now).or_else(|| self.beside.next(now)) {
+            return Step::Send(syn);
+        }
+        let owed = std::mem::take(&mut self.owes_beside);
+        if let Some(syn) = self.beside.beat(self.tries_left.into()).filter(|_| owed) {
             return Step::Send(syn);
         }
         if self.is_done() {
-            return Step::Wait(NEVER);
+            return Step::Wait(self.wakes());
         }
         if self.due <= now {
             self.tries_left -= 1;
             self.due = now + RETRY / 2;
+            self.owes_beside = true;
             return Step::Send(self.syn_ack());
         }
-        Step::Wait(self.due.min(self.contacts.wakes()))
+        Step::Wait(self.due.min(self.wakes()))
     }
 
     fn handle(&mut self, now: Instant, event: Event) {
         match event {
             Event::Arrived(packet) => self.arrived(now, &packet),
             Event::Told(_, Message::Saw { packet, .. }) => {
-                self.contacts.saw(now, &packet.0);
+                let of_beside = self.beside.expects(&packet.0);
+                let contacts = if of_beside { &mut self.beside } else { &mut self.contacts };
+                contacts.saw(now, &packet.0);
                 if self.received {
                     self.contacts.hush(self.remote);
                 }
@@ -95,11 +125,12 @@ impl Party for Crossing {
 
 impl Probe for Crossing {
     fn asks(&self) -> Vec<(ProbeId, Vec<Endpoint>)> {
-        self.contacts.asks()
+        let (probe, crossing) = self.contacts.asks().remove(0);
+        vec![(probe, [crossing, vec![self.beside.internal()]].concat())]
     }
 
     fn expectations(&self) -> Vec<Expectation> {
-        self.contacts.expectations()
+        [self.contacts.expectations(), self.beside.expectations()].concat()
     }
 
     fn aims(&self) -> Vec<Aim> {
@@ -109,7 +140,7 @@ impl Probe for Crossing {
     }
 
     fn is_open(&self) -> bool {
-        self.contacts.is_complete()
+        self.contacts.is_complete() && self.beside.is_complete()
     }
 
     fn is_done(&self) -> bool {

@@ -31,15 +31,17 @@ pub struct Knocks {
     at: Option<[Endpoint; 2]>,
     isn: Seq,
     left: u16,
+    pause: Duration,
     due: Instant,
     /// Whether one arrived.
     pub arrived: bool,
 }
 
 impl Knocks {
-    /// `tries` SYNs from each end.
-    pub const fn new(internal: [Endpoint; 2], isn: Seq, tries: u16) -> Self {
-        Self { internal, at: None, isn, left: 2 * tries, due: NEVER, arrived: false }
+    /// So many SYNs from both ends together, with this pause between two.
+    pub const fn new(internal: [Endpoint; 2], isn: Seq, knocks: (u16, Duration)) -> Self {
+        let (left, pause) = knocks;
+        Self { internal, at: None, isn, left, pause, due: NEVER, arrived: false }
     }
 
     /// Begins: the first end knocks at `at[0]`, the second at `at[1]`.
@@ -52,7 +54,7 @@ impl Knocks {
     pub fn next(&mut self, now: Instant) -> Option<Packet> {
         let at = self.at.filter(|_| self.due <= now && !self.is_over())?;
         self.left -= 1;
-        self.due = now + PAUSE;
+        self.due = now + self.pause;
         let end = usize::from(self.left.is_multiple_of(2));
         let syn = Segment::syn(self.isn + u32::from(self.left), self.isn.0);
         Some(Packet::tcp(self.internal[end], at[end], syn))
@@ -76,11 +78,16 @@ impl Knocks {
 
 impl Hairpin {
     /// Ends that learn their external endpoints from a reflector first.
-    pub fn contacting(probe: ProbeId, ends: [(Endpoint, Contact); 2], knocks: (Seq, u16)) -> Self {
+    pub fn contacting(
+        probe: ProbeId,
+        ends: [(Endpoint, Contact); 2],
+        isn: Seq,
+        knocks: (u16, Duration),
+    ) -> Self {
         let remote = Some(ends[0].1.remote);
         let internal = [ends[0].0, ends[1].0];
         let ends = ends.map(|(end, contact)| Contacts::at_once(probe, end, vec![contact]));
-        Self { probe, ends, remote, knocks: Knocks::new(internal, knocks.0, knocks.1) }
+        Self { probe, ends, remote, knocks: Knocks::new(internal, isn, knocks) }
     }
 
     /// Ends that expect `external` to be their address and their ports to be preserved.
@@ -88,10 +95,11 @@ impl Hairpin {
         probe: ProbeId,
         internal: [Endpoint; 2],
         external: IpAddr,
-        knocks: (Seq, u16),
+        isn: Seq,
+        knocks: (u16, Duration),
     ) -> Self {
         let ends = internal.map(|end| Contacts::at_once(probe, end, Vec::new()));
-        let mut knocking = Knocks::new(internal, knocks.0, knocks.1);
+        let mut knocking = Knocks::new(internal, isn, knocks);
         let [first, second] = internal.map(|end| Endpoint::new(external, end.port()));
         knocking.begin(Instant::START, [second, first]);
         Self { probe, ends, remote: None, knocks: knocking }
@@ -101,19 +109,6 @@ impl Hairpin {
         let [first, second] = &self.ends;
         let remote = self.remote?;
         Some([second.seen(remote)?.external, first.seen(remote)?.external])
-    }
-
-    /// Which end a reported SYN came from: its timestamp tells even if its number was rewritten, and
-    /// ends are asked in turn if both were.
-    fn whose(&self, packet: &Packet) -> usize {
-        let second = self.ends[1].expectations();
-        let is = |expected: &Expectation| {
-            packet.segment().is_some_and(|segment| {
-                let stamp = segment.options.timestamps().map(|(value, _)| value);
-                segment.seq == expected.isn || stamp == Some(expected.timestamp)
-            })
-        };
-        usize::from(second.iter().any(is))
     }
 }
 
@@ -135,7 +130,7 @@ impl Party for Hairpin {
                 self.knocks.arrived |= packet.segment().is_some() && !from_reflector;
             }
             Event::Told(_, Message::Saw { packet, .. }) => {
-                let end = self.whose(&packet.0);
+                let end = usize::from(self.ends[1].expects(&packet.0));
                 self.ends[end].saw(now, &packet.0);
                 if let (Some(at), None) = (self.seen(), self.knocks.at) {
                     self.knocks.begin(now, at);
@@ -163,6 +158,3 @@ impl Probe for Hairpin {
         self.knocks.is_over()
     }
 }
-
-/// Between two knocks: the first must have opened its filter before the second comes.
-const PAUSE: Duration = Duration::from_millis(50);

@@ -5,6 +5,7 @@
 
 mod children;
 mod clash;
+mod companion;
 mod contact;
 mod crossing;
 mod established;

@@ -46,6 +46,11 @@ impl Outreach {
         Self { contacts: Contacts::at_once(probe, internal, contacts), shots }
     }
 
+    /// Its contacts.
+    pub const fn contacts(&self) -> &Contacts {
+        &self.contacts
+    }
+
     fn aim(&self, back: &Back) -> Option<Aim> {
         let seen = self.contacts.seen(back.seen_at)?;
         let ack = (back.kind == Kind::SynAck).then(|| seen.seq + 1);

@@ -14,6 +14,9 @@ pub struct Patience {
     pub tries: u16,
     /// From one volley to the next: long enough for a burst of loss to end between them.
     pub gap: Duration,
+    /// How many SYNs knock for hairpinning, from both ends together, and the pause between two.
+    /// They have no companions, so they are spread wider than any outage that goes unnoticed.
+    pub knocks: (u16, Duration),
     /// How long after the last unsolicited SYN an answer is listened for.
     pub listen: Option<Duration>,
 }
@@ -22,19 +25,25 @@ impl Patience {
     /// The numbers for this effort.
     pub const fn of(effort: Effort) -> Self {
         match effort {
-            Effort::Quick => {
-                Self { repetitions: 3, tries: 4, gap: Duration::from_millis(35), listen: None }
-            }
+            Effort::Quick => Self {
+                repetitions: 3,
+                tries: 4,
+                gap: Duration::from_millis(35),
+                knocks: (10, Duration::from_millis(60)),
+                listen: None,
+            },
             Effort::Default => Self {
                 repetitions: 3,
                 tries: 7,
                 gap: Duration::from_millis(60),
+                knocks: (24, Duration::from_millis(250)),
                 listen: Some(LISTEN),
             },
             Effort::Full => Self {
                 repetitions: 5,
                 tries: 10,
                 gap: Duration::from_millis(60),
+                knocks: (24, Duration::from_millis(250)),
                 listen: Some(LISTEN),
             },
         }
@@ -83,6 +92,10 @@ pub const SEQUENCE: Duration = Duration::from_secs(8);
 pub const RETRY: Duration = Duration::from_millis(250);
 /// A mapping is refreshed after this long.
 pub const REFRESH: Duration = Duration::from_millis(1_500);
+/// Refreshes until the first block of volleys is over, even at full effort.
+pub const FIRST_BLOCK: u16 = 3;
+/// While volleys and listening last, this often a SYN goes out to prove the way out alive.
+pub const BEAT: Duration = Duration::from_millis(100);
 
 /// How long after the last volley stragglers are waited for: two round trips for what is still
 /// under way, and what jitter may add.

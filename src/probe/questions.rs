@@ -7,12 +7,13 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 
 use super::Probe;
 use super::clash::Clash;
+use super::companion::Companion;
 use super::contact::Contact;
 use super::crossing::Crossing;
 use super::established::Established;
 use super::hairpin::{Hairpin, Knocks};
 use super::outreach::{Back, FromOutside, Kind, Outreach};
-use super::patience::Patience;
+use super::patience::{FIRST_BLOCK, Patience};
 use super::preflight::Preflight;
 use super::sequence::{Attempt, Sequence};
 use super::volley::Aim;
@@ -33,7 +34,8 @@ pub struct Questions {
     remotes: Remotes,
     patience: Patience,
     internal: Vec<IpAddr>,
-    ports: std::vec::IntoIter<u16>,
+    /// Those not yet given out, the next one last.
+    ports: Vec<u16>,
     probes: u16,
     pub random: Xoshiro256PlusPlus,
 }
@@ -51,7 +53,7 @@ impl Questions {
             remotes,
             patience,
             internal: internal.to_vec(),
-            ports: ports.to_vec().into_iter(),
+            ports: ports.iter().rev().copied().collect(),
             probes: 0,
             random: Xoshiro256PlusPlus::seed_from_u64(seed),
         }
@@ -59,8 +61,8 @@ impl Questions {
 
     /// How many ports a plan needs.
     pub const fn ports_needed(patience: &Patience) -> usize {
-        // Preflight and companions; six and two for each repetition; the attempts in sequence.
-        3 + patience.repetitions as usize * (4 + 2 + 2 + 2) + ATTEMPTS * 5
+        // Preflight and companions; each repetition; the attempts in sequence.
+        3 + patience.repetitions as usize * (5 + 2 + 2 + 2) + ATTEMPTS * 5
     }
 
     /// Openings with every endpoint that the questions need.
@@ -120,7 +122,7 @@ impl Questions {
         let back = |remote: &Endpoint| Back { from: *remote, seen_at: *remote, kind };
         let shots = remotes.iter().map(back).collect();
         let contacts = self.contacts(&remotes, Answer::Nothing);
-        let probe = Box::new(Outreach::new(probe, internal, contacts, shots));
+        let probe = Box::new(Companion::new(Outreach::new(probe, internal, contacts, shots)));
         Asked { question, repetition: 0, probe }
     }
 
@@ -139,7 +141,7 @@ impl Questions {
         let back = |from| Back { from, seen_at: contacted, kind: Kind::Syn };
         let shots = strangers.map(back).collect();
         let (probe, internal) = (self.number(), self.endpoint());
-        let contact = self.contact(contacted, Answer::Nothing);
+        let contact = self.contact(contacted, Answer::Nothing).held(FIRST_BLOCK);
         Box::new(Outreach::new(probe, internal, vec![contact], shots))
     }
 
@@ -150,10 +152,12 @@ impl Questions {
     }
 
     fn crossing(&mut self) -> Box<dyn Probe> {
-        let (probe, internal) = (self.number(), self.endpoint());
-        let contact = self.contact(self.remotes.contacted, Answer::Cross);
+        let probe = self.number();
+        let contact = self.contact(self.remotes.contacted, Answer::Cross).held(FIRST_BLOCK);
+        let crossing = (self.endpoint(), contact);
+        let beside = (self.endpoint(), self.contact(self.remotes.contacted, Answer::SynAck));
         let peer_isn = self.random.next_u32().into();
-        Box::new(Crossing::new(probe, internal, contact, peer_isn, self.patience.tries))
+        Box::new(Crossing::new(probe, crossing, beside, peer_isn, self.patience.tries))
     }
 
     fn hairpin(&mut self) -> Box<dyn Probe> {
@@ -161,14 +165,14 @@ impl Questions {
         let ends = [(); 2]
             .map(|()| (self.endpoint(), self.contact(self.remotes.contacted, Answer::Nothing)));
         let isn = self.random.next_u32().into();
-        Box::new(Hairpin::contacting(probe, ends, (isn, self.patience.tries)))
+        Box::new(Hairpin::contacting(probe, ends, isn, self.patience.knocks))
     }
 
     fn hairpin_expecting(&mut self, external: IpAddr) -> Box<dyn Probe> {
         let probe = self.number();
         let ends = [(); 2].map(|()| self.endpoint());
         let isn = self.random.next_u32().into();
-        Box::new(Hairpin::expecting(probe, ends, external, (isn, self.patience.tries)))
+        Box::new(Hairpin::expecting(probe, ends, external, isn, self.patience.knocks))
     }
 
     fn attempt(&mut self) -> Attempt {
@@ -177,7 +181,7 @@ impl Questions {
             .map(|()| (self.endpoint(), self.contact(self.remotes.contacted, Answer::Nothing)));
         let ends = [(); 2].map(|()| self.endpoint());
         let isn = self.random.next_u32().into();
-        Attempt::new(probe, contacts, Knocks::new(ends, isn, self.patience.tries))
+        Attempt::new(probe, contacts, Knocks::new(ends, isn, SEQUENCE_KNOCKS))
     }
 
     /// In the one order the clash comes first, in the other last.
@@ -191,7 +195,8 @@ impl Questions {
         }
         let held = self.endpoint();
         let wanted = Endpoint::new(second, held.port());
-        let holder = (self.number(), held, self.contact(contacted, Answer::Nothing));
+        let contact = self.contact(contacted, Answer::Nothing).held(FIRST_BLOCK);
+        let holder = (self.number(), held, contact);
         let comer = (self.number(), wanted, self.contacts(&remotes, Answer::Nothing));
         Some(Box::new(Clash::new(holder, comer)))
     }
@@ -215,7 +220,7 @@ impl Questions {
     }
 
     fn endpoint(&mut self) -> Endpoint {
-        let port = self.ports.next().expect("a plan is given as many ports as it needs");
+        let port = self.ports.pop().expect("a plan is given as many ports as it needs");
         Endpoint::new(self.internal[0], port)
     }
 
@@ -224,6 +229,9 @@ impl Questions {
         ProbeId(self.probes)
     }
 }
+
+/// Few, and close together: while they last nobody else must take a port.
+const SEQUENCE_KNOCKS: (u16, Duration) = (10, Duration::from_millis(60));
 
 /// Attempts at predicting sequential ports.
 const ATTEMPTS: usize = 3;

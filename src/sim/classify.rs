@@ -1,0 +1,181 @@
+//! A whole classification on virtual time.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
+use rand_xoshiro::Xoshiro256PlusPlus;
+
+use super::link::Weather;
+use super::world::{Host, World};
+use crate::engine::{Effort, Run};
+use crate::nat::{Behaviour, Pooling};
+use crate::probe::{Plan, Setting};
+use crate::rendezvous::{Limits, Reflector};
+use crate::time::{Duration, Instant};
+use crate::wire::Endpoint;
+
+/// What stands around the NATs, and what goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Layout {
+    /// How much patience the plan has.
+    pub effort: Effort,
+    /// What everything random is drawn from.
+    pub seed: u64,
+    /// Whether there is a second internal address.
+    pub second_internal: bool,
+    /// Where reflectors stand.
+    pub reflectors: Reflectors,
+    /// The path outward, and the path inward; the first link has all of it.
+    pub weather: [Weather; 2],
+    /// What goes wrong, if anything does.
+    pub fault: Option<Fault>,
+}
+
+/// Where reflectors stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reflectors {
+    /// One host with one address.
+    OneAddress,
+    /// One host with two addresses.
+    TwoAddresses,
+    /// Two hosts with one address each.
+    TwoHosts,
+}
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The first reflector goes dark at this moment.
+    ReflectorDies(Instant),
+}
+
+impl Layout {
+    /// All that a plan can wish for, `delay` each way, and fair weather.
+    pub fn fair(effort: Effort, seed: u64, delay: Duration) -> Self {
+        let weather = Weather { delay, ..Weather::default() };
+        Self {
+            effort,
+            seed,
+            second_internal: true,
+            reflectors: Reflectors::TwoAddresses,
+            weather: [weather; 2],
+            fault: None,
+        }
+    }
+}
+
+/// Classifies this row of NATs, the innermost first.
+pub fn classify(nats: &[Behaviour], layout: &Layout) -> Run {
+    let count = if layout.second_internal { 2 } else { 1 };
+    let internal: Vec<_> = INTERNAL[..count].to_vec();
+    let addresses: Vec<Vec<IpAddr>> = match layout.reflectors {
+        Reflectors::OneAddress => vec![REFLECTOR[..1].to_vec()],
+        Reflectors::TwoAddresses => vec![REFLECTOR.to_vec()],
+        Reflectors::TwoHosts => REFLECTOR.map(|address| vec![address]).to_vec(),
+    };
+    let setting = Setting {
+        effort: layout.effort,
+        seed: layout.seed,
+        internal: internal.clone(),
+        ports: ports(Setting::ports_needed(layout.effort), layout.seed),
+        reflectors: u8::try_from(addresses.len()).expect("one or two"),
+    };
+    let dials = addresses.iter().zip(CONTROL_PORTS).map(|(of_host, port)| {
+        (Endpoint::new(internal[0], port), Endpoint::new(of_host[0], CONTROL_PORT))
+    });
+    let prober = Host::new(internal.clone(), Box::new(Plan::new(setting)), dials.collect());
+    let mut hosts = vec![prober];
+    hosts.extend(
+        addresses.into_iter().enumerate().map(|(number, own)| reflector(number, own, layout)),
+    );
+    World::new(hosts, &externals(nats), &links(nats.len(), layout), layout.seed).run()
+}
+
+fn reflector(number: usize, addresses: Vec<IpAddr>, layout: &Layout) -> Host<'static> {
+    let endpoints = addresses
+        .iter()
+        .flat_map(|address| PROBE_PORTS.map(|port| Endpoint::new(*address, port)))
+        .collect();
+    let seed = layout.seed.rotate_left(17) ^ number as u64;
+    let party = Box::new(Reflector::new(endpoints, Limits::default(), seed));
+    let mut host = Host::new(addresses, party, Vec::new());
+    if let (Some(Fault::ReflectorDies(at)), 0) = (layout.fault, number) {
+        host.dies = Some(at);
+    }
+    host
+}
+
+/// Each NAT with its external addresses: those of the outermost are public, and two if it spreads
+/// its bindings over several.
+fn externals(nats: &[Behaviour]) -> Vec<(Behaviour, Vec<IpAddr>)> {
+    let outermost = nats.len().saturating_sub(1);
+    let with_addresses = nats.iter().enumerate().map(|(number, behaviour)| {
+        let pool = if behaviour.knobs().pooling == Pooling::Arbitrary { 2 } else { 1 };
+        let addresses = if number == outermost { EXTERNAL } else { BETWEEN };
+        (behaviour.clone(), addresses[..pool].to_vec())
+    });
+    with_addresses.collect()
+}
+
+fn links(nats: usize, layout: &Layout) -> Vec<[Weather; 2]> {
+    let mut links = vec![[Weather::default(); 2]; nats + 1];
+    // The link outside the last NAT: what is lost there was translated, what hairpins never sees it.
+    links[nats] = layout.weather;
+    links
+}
+
+/// Distinct ports, as a host that picks free ones at random would have them.
+fn ports(count: usize, seed: u64) -> Vec<u16> {
+    let mut random = Xoshiro256PlusPlus::seed_from_u64(seed ^ 0x706f_7274);
+    let first = random.random_range(32_768..=60_000 - STRIDE * u16::try_from(count).unwrap_or(0));
+    let mut ports: Vec<u16> = (0..u16::try_from(count).unwrap_or(0))
+        .map(|number| first + number * STRIDE + random.random_range(0..STRIDE))
+        .collect();
+    ports.shuffle(&mut random);
+    ports
+}
+
+const STRIDE: u16 = 97;
+
+const INTERNAL: [IpAddr; 2] =
+    [IpAddr::V4(Ipv4Addr::new(192, 168, 1, 2)), IpAddr::V4(Ipv4Addr::new(192, 168, 1, 3))];
+/// RFC 6598: the space between a home router and a carrier's NAT.
+const BETWEEN: [IpAddr; 2] =
+    [IpAddr::V4(Ipv4Addr::new(100, 64, 0, 2)), IpAddr::V4(Ipv4Addr::new(100, 64, 0, 3))];
+/// RFC 5737: documentation addresses.
+const EXTERNAL: [IpAddr; 2] =
+    [IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1)), IpAddr::V4(Ipv4Addr::new(198, 51, 100, 2))];
+const REFLECTOR: [IpAddr; 2] =
+    [IpAddr::V4(Ipv4Addr::new(203, 0, 113, 10)), IpAddr::V4(Ipv4Addr::new(203, 0, 113, 11))];
+
+/// Where a reflector takes control connections.
+const CONTROL_PORT: u16 = 5382;
+/// Where it takes probes.
+const PROBE_PORTS: [u16; 2] = [5383, 5384];
+/// Where control connections come from.
+const CONTROL_PORTS: [u16; 2] = [61_001, 61_002];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn same_seed_same_run() {
+        let nat = crate::nat::Knobs::rfc5382();
+        let nat = [Behaviour::try_from(nat).expect("possible")];
+        let layout = Layout::fair(Effort::Default, 7, Duration::from_millis(50));
+        let run = classify(&nat, &layout);
+        for (at, fact) in &run.facts {
+            eprintln!("{at} {fact:?}");
+        }
+        for record in run.trace.iter().take(120) {
+            eprintln!(
+                "{} {:?} {} {:?} {:?} {}",
+                record.at, record.place, record.inbound, record.probe, record.volley, record.packet
+            );
+        }
+        eprintln!("{} packets", run.trace.len());
+        assert_eq!(run, classify(&nat, &layout));
+    }
+}

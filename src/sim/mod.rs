@@ -1,0 +1,10 @@
+//! Hosts, NATs and links on virtual time: the same parties as on a live network, in milliseconds.
+
+mod classify;
+mod link;
+mod stream;
+mod world;
+
+pub use classify::{Fault, Layout, Reflectors, classify};
+pub use link::{Link, Loss, Weather};
+pub use world::{Host, World};
