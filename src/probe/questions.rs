@@ -122,7 +122,11 @@ impl Questions {
         let back = |remote: &Endpoint| Back { from: *remote, seen_at: *remote, kind };
         let shots = remotes.iter().map(back).collect();
         let contacts = self.contacts(&remotes, Answer::Nothing);
-        let probe = Box::new(Companion::new(Outreach::new(probe, internal, contacts, shots)));
+        let outreach = Outreach::new(probe, internal, contacts, shots);
+        let probe: Box<dyn Probe> = match kind {
+            Kind::Syn => Box::new(Companion::new(outreach)),
+            Kind::SynAck => Box::new(outreach),
+        };
         Asked { question, repetition: 0, probe }
     }
 

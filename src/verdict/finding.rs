@@ -47,6 +47,16 @@ pub struct Proof {
     pub error_bound: f64,
 }
 
+impl Proof {
+    /// One proof of several: all their frames, and the chance that any of them is wrong.
+    pub fn of_all(proofs: Vec<Self>) -> Self {
+        let error_bound = proofs.iter().map(|proof| proof.error_bound).sum();
+        let mut evidence: Vec<_> = proofs.into_iter().flat_map(|proof| proof.evidence).collect();
+        evidence.sort_unstable();
+        Self { evidence, error_bound }
+    }
+}
+
 /// Nothing goes with the value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct NoDetails {}
@@ -77,6 +87,25 @@ pub enum Unknown {
     HostFirewall,
     /// Another behaviour of this NAT hides it.
     HiddenByOtherBehaviour,
+}
+
+impl Unknown {
+    /// Its name in the JSON contract.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NoAnswer => "no-answer",
+            Self::NotAsked => "not-asked",
+            Self::NotWaited => "not-waited",
+            Self::Contradicted => "contradicted",
+            Self::NeedsReflector => "needs-reflector",
+            Self::NeedsSecondAddress => "needs-second-address",
+            Self::NeedsSecondInternal => "needs-second-internal",
+            Self::NeedsPrivilege => "needs-privilege",
+            Self::LossyPath => "lossy-path",
+            Self::HostFirewall => "host-firewall",
+            Self::HiddenByOtherBehaviour => "hidden-by-other-behaviour",
+        }
+    }
 }
 
 /// All findings of `classify`.

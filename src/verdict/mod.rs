@@ -3,7 +3,18 @@
 //! [`judge`] is pure: a live run, a simulated one and an evidence file with the same content get
 //! the same verdict.
 
+mod clash;
+mod crossing;
+mod filtering;
 mod finding;
+mod hairpin;
+mod liveness;
+mod mapping;
+mod rulings;
+mod summary;
+mod trouble;
+mod unsolicited;
+mod view;
 
 use std::net::IpAddr;
 
@@ -15,8 +26,87 @@ pub use finding::{
     Prediction, Proof, Unknown, UnsolicitedSynFinding,
 };
 
-use crate::engine::{Effort, Trouble};
+use liveness::Liveness;
+use view::{At, View};
+
+use crate::engine::{Effort, Fact, Question, Run, Trouble};
 use crate::wire::Endpoint;
+
+/// Judges a run.
+pub fn judge(run: &Run) -> Verdict {
+    let view = View::new(run);
+    let vantage = vantage(&view, run);
+    let findings = findings(&view, vantage.external.len());
+    let trouble: Vec<_> = run.facts.iter().filter_map(|(_, fact)| fact.trouble()).collect();
+    Verdict {
+        requirements: rulings::rulings(&findings),
+        summary: summary::summary(&findings),
+        findings,
+        vantage,
+        plan: account(run),
+        traversal: Vec::new(),
+        troubles: trouble.iter().map(ToString::to_string).collect(),
+        trouble,
+    }
+}
+
+/// The findings, those that others depend on first.
+fn findings(view: &View<'_>, external_addresses: usize) -> Findings {
+    let liveness = Liveness::of(view);
+    let port_assignment = known(mapping::port_assignment(view));
+    let filtering = |question| known(filtering::filtering(view, &liveness, question));
+    let mut findings = Findings {
+        mapping: known(mapping::mapping(view)),
+        on_port_clash: known(clash::on_port_clash(view, port_assignment.value().copied())),
+        filtering: FilteringFinding {
+            after_syn: filtering(Question::Filtering),
+            established: filtering(Question::FilteringEstablished),
+        },
+        unsolicited_syn: UnsolicitedSynFinding {
+            unmapped_port: known(unsolicited::unmapped_port(view, &liveness)),
+            filtered_port: known(unsolicited::filtered_port(view, &liveness)),
+        },
+        simultaneous_open: known(crossing::simultaneous_open(view, &liveness)),
+        hairpinning: Finding::unknown(Unknown::NotAsked),
+        port_assignment,
+    };
+    let hairpinning = hairpin::hairpinning(view, &liveness, &findings, external_addresses);
+    findings.hairpinning = known(hairpinning);
+    findings
+}
+
+fn known<T, D: Default>(finding: Result<Finding<T, D>, Unknown>) -> Finding<T, D> {
+    finding.unwrap_or_else(Finding::unknown)
+}
+
+fn vantage(view: &View<'_>, run: &Run) -> Vantage {
+    let mut external = Vec::new();
+    let syns = view.probes().flat_map(|asked| view.syns(asked.probe, At::ReachedReflector));
+    for sight in syns.filter(|sight| !external.contains(&sight.from.ip())).collect::<Vec<_>>() {
+        if !external.contains(&sight.from.ip()) {
+            external.push(sight.from.ip());
+        }
+    }
+    let endpoints = run.facts.iter().filter_map(|(_, fact)| match fact {
+        Fact::Welcomed { endpoints, .. } => Some(endpoints.clone()),
+        _ => None,
+    });
+    let nat_levels = view.internal.first().filter(|own| external.contains(own)).map(|_| 0);
+    let (internal, reflectors) = (view.internal.clone(), endpoints.flatten().collect());
+    Vantage { internal, external, reflectors, interface: None, nat_levels }
+}
+
+fn account(run: &Run) -> PlanAccount {
+    let ended = run.facts.iter().map(|(at, _)| *at).max().unwrap_or_default();
+    let planned = run.facts.iter().find_map(|(_, fact)| match fact {
+        Fact::Planned { effort, longest, round_trips, .. } => {
+            Some((*effort, longest.as_secs_f64(), *round_trips))
+        }
+        _ => None,
+    });
+    let (effort, longest_s, round_trips) = planned.unwrap_or_default();
+    PlanAccount { effort, longest_s, took_s: ended.since_start().as_secs_f64(), round_trips }
+}
 
 /// All that a run says of a NAT.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]

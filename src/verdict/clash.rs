@@ -1,0 +1,112 @@
+//! What the second of two internal hosts got that wanted one port (RFC 5382 REQ-1 and REQ-7,
+//! RFC 7857 §3).
+
+use super::finding::{Finding, Frame, OnPortClash, Unknown};
+use super::mapping::{Same, externals, step};
+use super::view::{Asked, View, agreed};
+use crate::engine::{Order, Question, Remotes};
+use crate::nat::PortAssignment;
+use crate::time::Instant;
+use crate::wire::Endpoint;
+
+/// Both orders together: what holds in one of them only is not to be relied on.
+pub fn on_port_clash(
+    view: &View<'_>,
+    assignment: Option<PortAssignment>,
+) -> Result<Finding<OnPortClash>, Unknown> {
+    if view.internal.len() < 2 {
+        return Err(Unknown::NeedsSecondInternal);
+    }
+    let remotes = view.remotes.ok_or_else(|| view.no_answer())?;
+    let first = clashes(view, Order::ClashFirst, remotes)?;
+    let last = clashes(view, Order::ClashLast, remotes)?;
+    let (early, mut evidence) = agreed(first.iter().map(|clash| Ok(clash.answer())), view.no_answer())?;
+    let (late, more) = agreed(last.iter().map(|clash| Ok(clash.answer())), view.no_answer())?;
+    evidence.extend(more);
+    evidence.sort_unstable();
+    let changed: Vec<_> = first.iter().chain(&last).map(|clash| clash.changed).collect();
+    let overloading = early.overloading || late.overloading;
+    let value = OnPortClash {
+        mapping: early.same.class()?.max(late.same.class()?),
+        port_assignment: fallback(&changed, overloading, assignment)?,
+        overlapping: early.overlapping || late.overlapping,
+    };
+    Ok(Finding::shown(value, evidence))
+}
+
+/// How the port was chosen where the wanted one was taken.
+fn fallback(
+    changed: &[(Instant, u16)],
+    overloading: bool,
+    assignment: Option<PortAssignment>,
+) -> Result<PortAssignment, Unknown> {
+    if overloading {
+        return Ok(PortAssignment::Overloading);
+    }
+    match assignment.ok_or(Unknown::NoAnswer)? {
+        PortAssignment::Preservation if step(changed).is_some() => Ok(PortAssignment::Sequential),
+        PortAssignment::Preservation => Ok(PortAssignment::Random),
+        // A NAT that preserves nothing knows no clash.
+        other => Ok(other),
+    }
+}
+
+/// One clash.
+struct Clash {
+    same: Same,
+    /// Whether both endpoints were seen as one, towards the remote where the first held the port.
+    overloading: bool,
+    /// Whether they were seen as one towards different remotes.
+    overlapping: bool,
+    /// The second one's port where the first held it.
+    changed: (Instant, u16),
+    frames: Vec<Frame>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Answer {
+    same: Same,
+    overloading: bool,
+    overlapping: bool,
+}
+
+impl Clash {
+    fn answer(&self) -> Option<(Answer, Vec<Frame>)> {
+        let Self { same, overloading, overlapping, .. } = *self;
+        Some((Answer { same, overloading, overlapping }, self.frames.clone()))
+    }
+}
+
+fn clashes(view: &View<'_>, order: Order, remotes: Remotes) -> Result<Vec<Clash>, Unknown> {
+    let all: Vec<_> = view.asked(Question::PortClash(order)).collect();
+    let first = |asked: &&&Asked| asked.internal.iter().any(|end| end.ip() == view.internal[0]);
+    let pairs = all.iter().filter(first).filter_map(|holder| {
+        let port = |asked: &Asked| asked.internal.first().map(Endpoint::port);
+        let comer = all.iter().find(|other| {
+            other.probe != holder.probe && port(other) == port(holder)
+        })?;
+        Some((*holder, *comer))
+    });
+    let clashes = pairs.map(|(holder, comer)| clash(view, holder, comer, remotes));
+    Ok(clashes.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+}
+
+fn clash(
+    view: &View<'_>,
+    holder: &Asked,
+    comer: &Asked,
+    remotes: Remotes,
+) -> Result<Option<Clash>, Unknown> {
+    let Some(internal) = holder.internal.first() else { return Ok(None) };
+    let held = view.external(holder, *internal, remotes.contacted)?;
+    let Some((held, frame)) = held else { return Ok(None) };
+    let Some((got, mut frames)) = externals(view, comer, remotes)? else { return Ok(None) };
+    frames.push(frame);
+    Ok(Some(Clash {
+        same: Same::of(&got),
+        overloading: got[0] == held,
+        overlapping: got[1..].contains(&held),
+        changed: (view.seen_at(frames[0]), got[0].port()),
+        frames,
+    }))
+}

@@ -1,0 +1,134 @@
+//! Whether SYNs to our own external endpoints came back in, and from where (RFC 5382 REQ-8).
+
+use super::finding::{Finding, Findings, Frame, NoDetails, Proof, Unknown};
+use super::liveness::Liveness;
+use super::view::{Asked, At, REPETITIONS, View};
+use crate::engine::{Question, Remotes};
+use crate::nat::{Filtering, Hairpinning, Mapping, PortAssignment};
+use crate::time::Instant;
+
+/// Whether hairpinning works. Silence counts only where the other findings say that a knock would
+/// have found its way: at an endpoint that is the same for all, open to all, preserved or predicted.
+pub fn hairpinning(
+    view: &View<'_>,
+    liveness: &Liveness,
+    findings: &Findings,
+    external_addresses: usize,
+) -> Result<Finding<Hairpinning>, Unknown> {
+    let all = view.asked(Question::Hairpinning).chain(view.asked(Question::HairpinningPredicted));
+    let knocked: Vec<_> = all.map(|asked| Knocks::of(view, asked)).collect();
+    let back: Vec<_> = knocked.iter().filter_map(|knocks| knocks.back).collect();
+    if let Some((form, _)) = back.first() {
+        if back.iter().any(|(other, _)| other != form) {
+            return Err(Unknown::Contradicted);
+        }
+        if back.len() >= REPETITIONS {
+            let evidence = back.iter().map(|(_, frame)| *frame).collect();
+            return Ok(Finding::shown(*form, evidence));
+        }
+        return Err(view.no_answer());
+    }
+    if external_addresses > 1 {
+        return Err(Unknown::HiddenByOtherBehaviour);
+    }
+    let way = way(findings)?;
+    let fit: Vec<_> = knocked.iter().filter(|knocks| knocks.fits(way)).collect();
+    if fit.len() < REPETITIONS {
+        return Err(view.no_answer());
+    }
+    // The repetitions knock at the same time, so an outage hits them all: one stands for all.
+    let longest = fit.iter().max_by_key(|knocks| knocks.sent.len());
+    let tries: Vec<_> = longest.iter().flat_map(|knocks| &knocks.sent).map(|(at, _)| *at).collect();
+    let error_bound = liveness.silence_around(&tries)?;
+    let mut evidence: Vec<_> =
+        fit.iter().flat_map(|knocks| &knocks.sent).map(|(_, frame)| *frame).collect();
+    evidence.sort_unstable();
+    let proof = Proof { evidence, error_bound };
+    Ok(Finding::Known { value: Hairpinning::Unsupported, details: NoDetails {}, proof })
+}
+
+/// How a knock finds its way to an external endpoint of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// A reflector has shown the endpoint.
+    Shown,
+    /// The port is the internal one.
+    Preserved,
+    /// The port is the next in sequence.
+    Predicted,
+}
+
+fn way(findings: &Findings) -> Result<Way, Unknown> {
+    let mapping = findings.mapping.value();
+    let filtering = findings.filtering.after_syn.value();
+    let assignment = findings.port_assignment.value();
+    if mapping == Some(&Mapping::EndpointIndependent) && assignment != Some(&PortAssignment::Preservation) {
+        return Ok(Way::Shown);
+    }
+    match (assignment, mapping, filtering) {
+        (Some(PortAssignment::Preservation), ..) => Ok(Way::Preserved),
+        (_, _, Some(Filtering::EndpointIndependent)) => Ok(Way::Shown),
+        (Some(PortAssignment::Sequential), ..) => Ok(Way::Predicted),
+        (Some(_), Some(_), Some(_)) => Err(Unknown::HiddenByOtherBehaviour),
+        _ => Err(findings.mapping.why().or(findings.filtering.after_syn.why()).unwrap_or(Unknown::NoAnswer)),
+    }
+}
+
+/// The knocks of one probe.
+struct Knocks {
+    way: Option<Way>,
+    sent: Vec<(Instant, Frame)>,
+    /// The first that came back, and in which form.
+    back: Option<(Hairpinning, Frame)>,
+}
+
+impl Knocks {
+    fn of(view: &View<'_>, asked: &Asked) -> Self {
+        let Some(remotes) = view.remotes else { return Self { way: None, sent: Vec::new(), back: None } };
+        let reflector = |address| {
+            let all = [Some(remotes.contacted), remotes.other_address];
+            all.into_iter().flatten().any(|remote| remote.ip() == address)
+        };
+        let left = view.syns(asked.probe, At::LeftProber);
+        let knocks = left.filter(|sight| !reflector(sight.to.ip()));
+        let sent: Vec<_> = knocks.map(|sight| (sight.record.at, sight.frame)).collect();
+        let mut reached = view.syns(asked.probe, At::ReachedProber);
+        let back = reached.find(|sight| !reflector(sight.from.ip())).map(|sight| {
+            let internal = asked.internal.contains(&sight.from);
+            let form =
+                if internal { Hairpinning::InternalSource } else { Hairpinning::ExternalSource };
+            (form, sight.frame)
+        });
+        Self { way: way_of(view, asked, remotes), sent, back }
+    }
+
+    /// Whether this probe's knocks were on their way; where ports are preserved, so is what a
+    /// reflector has shown.
+    fn fits(&self, way: Way) -> bool {
+        !self.sent.is_empty() && self.way == Some(way)
+    }
+}
+
+/// How a probe chose where to knock.
+fn way_of(view: &View<'_>, asked: &Asked, remotes: Remotes) -> Option<Way> {
+    if asked.question == Question::HairpinningPredicted {
+        return untouched(view, asked, remotes).then_some(Way::Predicted);
+    }
+    let contacted = view.syns(asked.probe, At::ReachedReflector).next().is_some();
+    Some(if contacted { Way::Shown } else { Way::Preserved })
+}
+
+/// Whether the NAT's ports went on by one step only while we knocked: the knocks took none.
+fn untouched(view: &View<'_>, asked: &Asked, remotes: Remotes) -> bool {
+    let [first, second, _, _, after] = asked.internal[..] else { return false };
+    let port = |internal| {
+        let external = view.external(asked, internal, remotes.contacted).ok().flatten();
+        external.map(|(external, _)| external.port())
+    };
+    match (port(first), port(second), port(after)) {
+        (Some(first), Some(second), Some(after)) => {
+            second.wrapping_sub(first) == after.wrapping_sub(second)
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,212 @@
+//! When does silence count? A negative answer stands only on tries beside which the path was proven
+//! alive, and states the chance that loss alone made it.
+//!
+//! Inward, every volley carries companions that are known to pass; a try counts if all companions
+//! from its address in its volley arrived. Outward, SYNs go out at a steady beat; the longest time in
+//! which none arrived is the longest outage that may have gone unnoticed, and tries closer together
+//! than that count as one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use super::finding::Unknown;
+use super::view::{At, View, is_same};
+use crate::engine::{Effort, Question};
+use crate::time::{Duration, Instant};
+use crate::wire::control::Volley;
+
+/// What a run shows of its path.
+pub struct Liveness {
+    inward: BTreeMap<IpAddr, Inward>,
+    outward: Outward,
+    limit: f64,
+}
+
+/// The way in from one of the reflectors' addresses.
+#[derive(Default)]
+struct Inward {
+    alive: BTreeSet<Volley>,
+    /// Companions that were sent, of the kinds that pass.
+    sent: u32,
+    lost: u32,
+    /// Whether bare SYNs are among these kinds.
+    syns_pass: bool,
+    longest_outage: Duration,
+}
+
+/// The way out.
+#[derive(Default)]
+struct Outward {
+    sent: u32,
+    lost: u32,
+    longest_outage: Duration,
+    last_seen: Option<Instant>,
+}
+
+impl Liveness {
+    pub fn of(view: &View<'_>) -> Self {
+        let limit = if view.effort == Effort::Quick { 1e-6 } else { 1e-9 };
+        Self { inward: inward(view), outward: outward(view), limit }
+    }
+
+    /// The chance that all tries from `address` in these volleys were lost, if it is small enough
+    /// for their silence to count.
+    pub fn silence_in(&self, address: IpAddr, volleys: &[Volley]) -> Result<f64, Unknown> {
+        let inward = self.inward.get(&address).ok_or(Unknown::NoAnswer)?;
+        let counted = volleys.iter().filter(|volley| inward.alive.contains(volley)).count();
+        self.accept(inward.loss().powi(count(counted)))
+    }
+
+    /// The same for tries whose answer had to come back out through the NAT.
+    pub fn silence_in_and_out(
+        &self,
+        address: IpAddr,
+        tries: &[(Volley, Instant)],
+    ) -> Result<f64, Unknown> {
+        let inward = self.inward.get(&address).ok_or(Unknown::NoAnswer)?;
+        let alive = tries.iter().filter(|(volley, _)| inward.alive.contains(volley));
+        let times: Vec<_> = alive.map(|(_, at)| *at).collect();
+        let apart = tries_apart(&times, self.outward.longest_outage);
+        let loss = (inward.loss() + self.outward.loss()).min(1.0);
+        self.accept(loss.powi(count(apart)))
+    }
+
+    /// The same for tries that went out and would have come in, beside no companions.
+    pub fn silence_around(&self, tries: &[Instant]) -> Result<f64, Unknown> {
+        let inward = self.inward.values().max_by_key(|inward| inward.longest_outage);
+        let inward = inward.ok_or(Unknown::NoAnswer)?;
+        let outage = inward.longest_outage.max(self.outward.longest_outage);
+        let loss = (inward.loss() + self.outward.loss()).min(1.0);
+        self.accept(loss.powi(count(tries_apart(tries, outage))))
+    }
+
+    /// The same for tries beside each of which another segment was sent, given how many of these
+    /// arrived: each that did not makes its try count for nothing.
+    pub fn silence_beside(&self, arrived: usize, sent: usize) -> Result<f64, Unknown> {
+        let lost = count(sent.saturating_sub(arrived));
+        let loss = share(lost.unsigned_abs(), count(sent).unsigned_abs());
+        // Nothing with the same flags is known to pass.
+        self.accept(loss.max(UNPROVEN_LOSS).powi(count(arrived)))
+    }
+
+    /// Until when the way out was alive.
+    pub const fn last_seen_out(&self) -> Option<Instant> {
+        self.outward.last_seen
+    }
+
+    fn accept(&self, bound: f64) -> Result<f64, Unknown> {
+        if bound <= self.limit { Ok(bound) } else { Err(Unknown::LossyPath) }
+    }
+}
+
+impl Inward {
+    fn loss(&self) -> f64 {
+        let measured = share(self.lost, self.sent);
+        if self.syns_pass { measured } else { measured.max(UNPROVEN_LOSS) }
+    }
+}
+
+impl Outward {
+    fn loss(&self) -> f64 {
+        share(self.lost, self.sent)
+    }
+}
+
+/// Laplace's rule of succession: the share that the next one is lost with, never zero.
+fn share(lost: u32, sent: u32) -> f64 {
+    f64::from(lost + 1) / f64::from(sent + 2)
+}
+
+fn count(number: usize) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}
+
+/// How many of these tries are farther apart than `outage`.
+fn tries_apart(times: &[Instant], outage: Duration) -> usize {
+    let mut times = times.to_vec();
+    times.sort_unstable();
+    let mut last: Option<Instant> = None;
+    let apart = times.into_iter().filter(|at| {
+        let far = last.is_none_or(|last| at.since(last) >= outage);
+        if far {
+            last = Some(*at);
+        }
+        far
+    });
+    apart.count()
+}
+
+/// A companion that was sent in a volley.
+struct Sent {
+    volley: Volley,
+    at: Instant,
+    syn: bool,
+    arrived: bool,
+}
+
+fn inward(view: &View<'_>) -> BTreeMap<IpAddr, Inward> {
+    let mut sent: BTreeMap<IpAddr, Vec<Sent>> = BTreeMap::new();
+    for (question, syn) in [(Question::CompanionSyn, true), (Question::CompanionSynAck, false)] {
+        for asked in view.asked(question) {
+            let arrivals = view.sights(asked.probe, At::ReachedProber);
+            let arrived: BTreeSet<_> = arrivals.map(|sight| (sight.from, sight.segment.seq)).collect();
+            for sight in view.sights(asked.probe, At::LeftReflector) {
+                let Some(volley) = sight.record.volley else { continue };
+                let arrived = arrived.contains(&(sight.from, sight.segment.seq));
+                let companion = Sent { volley, at: sight.record.at, syn, arrived };
+                sent.entry(sight.from.ip()).or_default().push(companion);
+            }
+        }
+    }
+    sent.into_iter().map(|(address, companions)| (address, Inward::of(companions))).collect()
+}
+
+impl Inward {
+    fn of(mut companions: Vec<Sent>) -> Self {
+        let passes = |syn| companions.iter().any(|sent| sent.syn == syn && sent.arrived);
+        let (syns_pass, syn_acks_pass) = (passes(true), passes(false));
+        companions.retain(|sent| if sent.syn { syns_pass } else { syn_acks_pass });
+        companions.sort_unstable_by_key(|sent| sent.at);
+        let mut inward = Self { syns_pass, ..Self::default() };
+        let mut dead = BTreeSet::new();
+        let mut last_seen = companions.first().map(|sent| sent.at);
+        for Sent { volley, at, arrived, .. } in companions {
+            inward.sent += 1;
+            inward.alive.insert(volley);
+            if arrived {
+                last_seen = Some(at);
+            } else {
+                inward.lost += 1;
+                dead.insert(volley);
+                let outage = last_seen.map_or(Duration::ZERO, |last| at.since(last));
+                inward.longest_outage = inward.longest_outage.max(outage);
+            }
+        }
+        inward.alive.retain(|volley| !dead.contains(volley));
+        inward
+    }
+}
+
+fn outward(view: &View<'_>) -> Outward {
+    let mut outward = Outward::default();
+    for asked in view.asked(Question::CompanionSyn) {
+        let seen: Vec<_> = view.syns(asked.probe, At::ReachedReflector).collect();
+        let numbers: BTreeSet<_> = seen.iter().map(|sight| sight.segment.seq).collect();
+        for beat in view.syns(asked.probe, At::LeftProber) {
+            outward.sent += 1;
+            let same = |sight: &super::view::Sight<'_>| is_same(sight.segment, beat.segment);
+            if numbers.contains(&beat.segment.seq) || seen.iter().any(same) {
+                let at = beat.record.at;
+                let outage = outward.last_seen.map_or(Duration::ZERO, |last| at.since(last));
+                outward.longest_outage = outward.longest_outage.max(outage);
+                outward.last_seen = Some(at);
+            } else {
+                outward.lost += 1;
+            }
+        }
+    }
+    outward
+}
+
+/// What has to be assumed where no segment with the same flags is known to pass.
+const UNPROVEN_LOSS: f64 = 0.25;

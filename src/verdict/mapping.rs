@@ -1,0 +1,215 @@
+//! Mapping and port assignment: what reflectors saw of SYNs that went out (RFC 4787 §4).
+
+use std::collections::BTreeMap;
+
+use super::finding::{Finding, Frame, Ports, Prediction, Proof, Unknown};
+use super::view::{Asked, View, agreed};
+use crate::engine::{Question, Remotes};
+use crate::nat::{Mapping, PortAssignment};
+use crate::time::{Duration, Instant};
+use crate::wire::Endpoint;
+
+/// The mapping, without a port clash.
+pub fn mapping(view: &View<'_>) -> Result<Finding<Mapping>, Unknown> {
+    let remotes = view.remotes.ok_or_else(|| view.no_answer())?;
+    let answers = view.asked(Question::Mapping).map(|asked| same(view, asked, remotes));
+    let (same, evidence) = agreed(answers, view.no_answer())?;
+    Ok(Finding::shown(same.class()?, evidence))
+}
+
+/// Which external endpoints of one internal one are the same: towards two ports of one address,
+/// towards the first of them and another address, and towards the second of them and that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Same {
+    pub ports: bool,
+    pub addresses: Option<(bool, bool)>,
+}
+
+impl Same {
+    /// RFC 4787 §4.1.
+    pub const fn class(self) -> Result<Mapping, Unknown> {
+        match (self.ports, self.addresses) {
+            (true, Some((true, _))) => Ok(Mapping::EndpointIndependent),
+            (true, Some((false, _))) => Ok(Mapping::AddressDependent),
+            (false, None | Some((false, false))) => Ok(Mapping::AddressAndPortDependent),
+            (true, None) => Err(Unknown::NeedsSecondAddress),
+            (false, Some(_)) => Err(Unknown::Contradicted),
+        }
+    }
+}
+
+/// Where the SYNs of a probe with one internal endpoint came from, and the frames that show it.
+pub fn externals(
+    view: &View<'_>,
+    asked: &Asked,
+    remotes: Remotes,
+) -> Result<Option<(Vec<Endpoint>, Vec<Frame>)>, Unknown> {
+    let Some(internal) = asked.internal.first() else { return Ok(None) };
+    let wanted = [Some(remotes.contacted), Some(remotes.other_port), remotes.other_address];
+    let mut seen = Vec::new();
+    for remote in wanted.into_iter().flatten() {
+        let Some(external) = view.external(asked, *internal, remote)? else { return Ok(None) };
+        seen.push(external);
+    }
+    Ok(Some(seen.into_iter().unzip()))
+}
+
+fn same(
+    view: &View<'_>,
+    asked: &Asked,
+    remotes: Remotes,
+) -> Result<Option<(Same, Vec<Frame>)>, Unknown> {
+    let seen = externals(view, asked, remotes)?;
+    Ok(seen.map(|(externals, frames)| (Same::of(&externals), frames)))
+}
+
+impl Same {
+    /// What is the same among the endpoints towards the contacted remote, its other port and
+    /// perhaps the other address.
+    pub fn of(externals: &[Endpoint]) -> Self {
+        let other = externals.get(2);
+        let addresses = other.map(|other| (externals[0] == *other, externals[1] == *other));
+        Self { ports: externals[0] == externals[1], addresses }
+    }
+}
+
+/// One external port given out.
+#[derive(Clone, Copy, Debug)]
+struct Given {
+    internal: Endpoint,
+    external: Endpoint,
+    at: Instant,
+    frame: Frame,
+}
+
+/// How external ports are chosen, without a port clash.
+pub fn port_assignment(view: &View<'_>) -> Result<Finding<PortAssignment, Ports>, Unknown> {
+    let given = given(view);
+    if given.len() < FEWEST_PORTS {
+        return Err(view.no_answer());
+    }
+    let ports: Vec<_> = given.iter().map(|given| (given.at, given.external.port())).collect();
+    let kept = given.iter().filter(|given| given.internal.port() == given.external.port()).count();
+    let value = if kept == given.len() { PortAssignment::Preservation } else { chosen(kept, &ports)? };
+    let step = if value == PortAssignment::Sequential { step(&ports) } else { None };
+    let all = || given.iter().map(|given| given.external.port());
+    let range = [all().min().unwrap_or(0), all().max().unwrap_or(0)];
+    let next = step.map(|step| predictions(&ports, step)).unwrap_or_default();
+    let mut evidence: Vec<_> = given.iter().map(|given| given.frame).collect();
+    evidence.sort_unstable();
+    let proof = Proof { evidence, error_bound: 0.0 };
+    Ok(Finding::Known { value, details: Ports { step, range, next }, proof })
+}
+
+/// Ports that are not all preserved. By chance some may be, but no more than that.
+fn chosen(kept: usize, ports: &[(Instant, u16)]) -> Result<PortAssignment, Unknown> {
+    if kept > 1 + ports.len() / 16 {
+        Err(Unknown::Contradicted)
+    } else if step(ports).is_some() {
+        Ok(PortAssignment::Sequential)
+    } else {
+        Ok(PortAssignment::Random)
+    }
+}
+
+/// Every external endpoint that was given to an internal one that had to share its port with
+/// nobody, at its first sight.
+fn given(view: &View<'_>) -> Vec<Given> {
+    let mut first: BTreeMap<(Endpoint, Endpoint), Given> = BTreeMap::new();
+    let alone = |asked: &&Asked| !matches!(asked.question, Question::PortClash(_));
+    for asked in view.probes().filter(alone) {
+        for sight in view.syns(asked.probe, super::view::At::ReachedReflector) {
+            let (external, frame) = (sight.from, sight.frame);
+            let Some(internal) = view.internal_of(asked, &sight) else { continue };
+            let given = Given { internal, external, at: sight.record.at, frame };
+            first.entry((internal, external)).or_insert(given);
+        }
+    }
+    let mut given: Vec<_> = first.into_values().collect();
+    given.sort_unstable_by_key(|given| given.at);
+    given
+}
+
+/// The step in which ports grow or fall, if they do: all lie close together, a multiple of the step
+/// apart, and later ones lie farther along. The order in which they were first seen may differ a
+/// little from that in which they were given out.
+pub fn step(ports: &[(Instant, u16)]) -> Option<i32> {
+    let unwrapped = unwrapped(ports);
+    let mut sorted: Vec<_> = unwrapped.iter().map(|(_, port)| *port).collect();
+    sorted.sort_unstable();
+    sorted.dedup();
+    let gaps = sorted.windows(2).map(|pair| pair[1] - pair[0]);
+    let step = gaps.fold(0, greatest_common_divisor);
+    let steps = i32::try_from(sorted.len()).unwrap_or(i32::MAX);
+    let span = sorted.last()? - sorted.first()?;
+    if step == 0 || span > step.saturating_mul(steps).saturating_mul(MOST_GAPS) {
+        return None;
+    }
+    match order(&unwrapped) {
+        order if order >= ORDERLY => Some(step),
+        order if order <= 1.0 - ORDERLY => Some(-step),
+        _ => None,
+    }
+}
+
+/// Ports that may have gone past the end of their range and on from its start, in one row.
+fn unwrapped(ports: &[(Instant, u16)]) -> Vec<(Instant, i32)> {
+    let mut sorted: Vec<i32> = ports.iter().map(|(_, port)| i32::from(*port)).collect();
+    sorted.sort_unstable();
+    let widest = sorted.windows(2).max_by_key(|pair| pair[1] - pair[0]);
+    // Half the range apart: the lower ones are those that came around.
+    let around = widest.filter(|pair| pair[1] - pair[0] > 32_768).map(|pair| pair[0]);
+    let unwrap = |port: i32| if around.is_some_and(|most| port <= most) { port + 64_512 } else { port };
+    ports.iter().map(|(at, port)| (*at, unwrap(i32::from(*port)))).collect()
+}
+
+/// Of the pairs clearly apart in time, the share in which the later port is the higher.
+fn order(ports: &[(Instant, i32)]) -> f64 {
+    let (mut rising, mut all) = (0u32, 0u32);
+    for (place, (at, port)) in ports.iter().enumerate() {
+        for (later, higher) in &ports[place + 1..] {
+            if later.since(*at) >= CLEARLY_APART && port != higher {
+                all += 1;
+                rising += u32::from(higher > port);
+            }
+        }
+    }
+    if all == 0 { 0.5 } else { f64::from(rising) / f64::from(all) }
+}
+
+const fn greatest_common_divisor(a: i32, b: i32) -> i32 {
+    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
+}
+
+/// The next ports in sequence. Each step that was skipped so far speaks for others who take ports.
+fn predictions(ports: &[(Instant, u16)], step: i32) -> Vec<Prediction> {
+    let unwrapped = unwrapped(ports);
+    let along = |port: i32| port * step.signum();
+    let Some(last) = unwrapped.iter().map(|(_, port)| *port).max_by_key(|port| along(*port)) else {
+        return Vec::new();
+    };
+    let first = unwrapped.iter().map(|(_, port)| *port).min_by_key(|port| along(*port));
+    let taken = (last - first.unwrap_or(last)) / step + 1;
+    let quiet = (ports.len() as f64 / f64::from(taken.max(1))).min(1.0) * CONFIDENCE;
+    let prediction = |ahead: i32| Prediction {
+        port: u16::try_from((last + step * ahead).rem_euclid(65_536)).unwrap_or(0),
+        probability: quiet * (1.0 - quiet).powi(ahead - 1),
+    };
+    (1..=3).map(prediction).collect()
+}
+
+/// Fewer external ports say nothing of a rule.
+const FEWEST_PORTS: usize = 8;
+
+/// Ports in sequence that are this many times as far apart as their number explains are not in
+/// sequence, or others take most of them.
+const MOST_GAPS: i32 = 4;
+
+/// Farther apart than jitter reorders.
+const CLEARLY_APART: Duration = Duration::from_millis(250);
+
+/// The share of pairs in order that a sequence has to show.
+const ORDERLY: f64 = 0.9;
+
+/// Nobody took a port while we looked; somebody may while we punch.
+const CONFIDENCE: f64 = 0.9;

@@ -1,0 +1,136 @@
+//! What met an unsolicited SYN, and after how long (RFC 5382 REQ-4).
+
+use super::filtering::reach;
+use super::finding::{Answered, Finding, Frame, Proof, Unknown};
+use super::liveness::Liveness;
+use super::view::{Asked, At, REPETITIONS, Sight, View};
+use crate::engine::{Effort, Question};
+use crate::nat::{HOLD, UnsolicitedSyn};
+use crate::time::{Duration, Instant};
+use crate::wire::Endpoint;
+use crate::wire::control::Volley;
+
+type Met = Finding<UnsolicitedSyn, Answered>;
+
+/// To a port that is not mapped.
+pub fn unmapped_port(view: &View<'_>, liveness: &Liveness) -> Result<Met, Unknown> {
+    let meetings = view.asked(Question::UnsolicitedSyn).map(|asked| Meeting::of(view, asked, None));
+    met(view, liveness, meetings.collect())
+}
+
+/// To a port that is mapped, but filtered.
+pub fn filtered_port(view: &View<'_>, liveness: &Liveness) -> Result<Met, Unknown> {
+    let remotes = view.remotes.ok_or_else(|| view.no_answer())?;
+    let stranger = remotes.other_address.unwrap_or(remotes.other_port);
+    if reach(view, liveness, Question::Filtering, stranger)?.got_in {
+        return Err(Unknown::HiddenByOtherBehaviour);
+    }
+    let asked = view.asked(Question::Filtering);
+    let meetings = asked.map(|asked| Meeting::of(view, asked, Some(stranger)));
+    met(view, liveness, meetings.collect())
+}
+
+/// A port that unsolicited SYNs went to, and the first answer to one of them.
+struct Meeting {
+    from: Option<Endpoint>,
+    sent: Vec<(Volley, Instant, Frame)>,
+    answer: Option<FirstAnswer>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct FirstAnswer {
+    value: UnsolicitedSyn,
+    icmp: Option<String>,
+    after: Duration,
+    ttl: u8,
+    frames: [Frame; 2],
+}
+
+impl Meeting {
+    fn of(view: &View<'_>, asked: &Asked, stranger: Option<Endpoint>) -> Self {
+        let from = |sight: &Sight<'_>| stranger.is_none_or(|stranger| sight.from == stranger);
+        let shots: Vec<_> = view.syns(asked.probe, At::LeftReflector).filter(from).collect();
+        let dated = |shot: &Sight<'_>| Some((shot.record.volley?, shot.record.at, shot.frame));
+        Self {
+            from: shots.first().map(|shot| shot.from),
+            sent: shots.iter().filter_map(dated).collect(),
+            answer: shots.iter().find_map(|shot| answer_to(view, asked, shot)),
+        }
+    }
+}
+
+/// The first reset or ICMP error about this very SYN.
+fn answer_to(view: &View<'_>, asked: &Asked, shot: &Sight<'_>) -> Option<FirstAnswer> {
+    view.frames(asked.probe).find_map(|(frame, record)| {
+        let (value, icmp) = match (record.packet.segment(), record.packet.icmp_error()) {
+            _ if !record.inbound || record.place != shot.record.place => return None,
+            (Some(segment), _) if segment.is_reset() && segment.ack == shot.segment.seq + 1 => {
+                let back = record.packet.endpoints() == Some((shot.to, shot.from));
+                (UnsolicitedSyn::Reset, back.then_some(None)?)
+            }
+            (_, Some(icmp)) if icmp.quote.seq == shot.segment.seq => {
+                let back = (icmp.quote.source, icmp.quote.destination) == (shot.from, shot.to);
+                let name = format!("{}/{}", icmp.kind, icmp.code);
+                (UnsolicitedSyn::IcmpError, back.then_some(Some(name))?)
+            }
+            _ => return None,
+        };
+        let (after, ttl) = (record.at.since(shot.record.at), record.packet.ttl);
+        Some(FirstAnswer { value, icmp, after, ttl, frames: [shot.frame, frame] })
+    })
+}
+
+fn met(view: &View<'_>, liveness: &Liveness, meetings: Vec<Meeting>) -> Result<Met, Unknown> {
+    let tried: Vec<_> = meetings.iter().filter(|meeting| !meeting.sent.is_empty()).collect();
+    if tried.len() < REPETITIONS {
+        return Err(view.no_answer());
+    }
+    let answers: Vec<_> = tried.iter().filter_map(|meeting| meeting.answer.as_ref()).collect();
+    if answers.is_empty() {
+        return silence(view, liveness, &tried);
+    }
+    if answers.len() < tried.len() {
+        // One port answered and another did not: loss explains it, or a contradiction.
+        return Err(silence(view, liveness, &tried).err().unwrap_or(Unknown::Contradicted));
+    }
+    answered(&answers)
+}
+
+/// All ports were answered: alike, after about the same time.
+fn answered(answers: &[&FirstAnswer]) -> Result<Met, Unknown> {
+    let mut after: Vec<_> = answers.iter().map(|answer| answer.after).collect();
+    after.sort_unstable();
+    let (first, median) = (answers[0], after[after.len() / 2]);
+    let alike = answers.iter().all(|other| (other.value, &other.icmp) == (first.value, &first.icmp));
+    if !alike || after[after.len() - 1] - after[0] > ALIKE {
+        return Err(Unknown::Contradicted);
+    }
+    let mut evidence: Vec<_> = answers.iter().flat_map(|answer| answer.frames).collect();
+    evidence.sort_unstable();
+    let after_ms = u64::try_from(median.as_millis()).ok();
+    let (icmp, ttl) = (first.icmp.clone(), Some(first.ttl));
+    let details = Answered { after_ms, icmp, ttl };
+    let proof = Proof { evidence, error_bound: 0.0 };
+    Ok(Finding::Known { value: first.value, details, proof })
+}
+
+/// No answer at all: silence, if we listened long enough and would have heard.
+fn silence(view: &View<'_>, liveness: &Liveness, tried: &[&Meeting]) -> Result<Met, Unknown> {
+    if view.effort == Effort::Quick {
+        return Err(Unknown::NotWaited);
+    }
+    let heard = view.listened.min(liveness.last_seen_out()).filter(|_| view.complete);
+    let heard = heard.ok_or_else(|| view.no_answer())?;
+    let sent = tried.iter().flat_map(|meeting| &meeting.sent);
+    let waited: Vec<_> = sent.filter(|(_, at, _)| *at + HOLD <= heard).collect();
+    let tries: Vec<_> = waited.iter().map(|(volley, at, _)| (*volley, *at)).collect();
+    let from = tried.iter().find_map(|meeting| meeting.from).ok_or_else(|| view.no_answer())?;
+    let error_bound = liveness.silence_in_and_out(from.ip(), &tries)?;
+    let evidence = waited.iter().map(|(.., frame)| *frame).collect();
+    let proof = Proof { evidence, error_bound };
+    Ok(Finding::Known { value: UnsolicitedSyn::Dropped, details: Answered::default(), proof })
+}
+
+/// Answers to SYNs that met the same fate differ by no more than jitter does, each way, over two
+/// tries.
+const ALIKE: Duration = Duration::from_millis(500);

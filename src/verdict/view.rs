@@ -1,0 +1,209 @@
+//! A run, indexed for judging.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use super::finding::{Frame, Unknown};
+use crate::engine::{Effort, Fact, Place, Question, Record, Remotes, Run, Trouble};
+use crate::time::Instant;
+use crate::wire::control::ProbeId;
+use crate::wire::{Endpoint, Segment};
+
+/// A run with its packets by probe and its facts by what they say.
+pub struct View<'a> {
+    run: &'a Run,
+    asked: Vec<Asked>,
+    by_probe: BTreeMap<ProbeId, Vec<usize>>,
+    pub remotes: Option<Remotes>,
+    pub effort: Effort,
+    pub internal: Vec<IpAddr>,
+    /// Whether every reflector has reported all that it saw.
+    pub complete: bool,
+    /// Until when answers to unsolicited SYNs were listened for.
+    pub listened: Option<Instant>,
+    swallowed: bool,
+}
+
+/// A probe and what it asked.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    pub probe: ProbeId,
+    pub question: Question,
+    pub internal: Vec<Endpoint>,
+}
+
+/// Where a segment was seen, and which way it went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum At {
+    LeftProber,
+    ReachedProber,
+    LeftReflector,
+    ReachedReflector,
+}
+
+/// A segment that was seen.
+#[derive(Clone, Copy)]
+pub struct Sight<'a> {
+    pub frame: Frame,
+    pub record: &'a Record,
+    pub from: Endpoint,
+    pub to: Endpoint,
+    pub segment: &'a Segment,
+}
+
+impl<'a> View<'a> {
+    pub fn new(run: &'a Run) -> Self {
+        let mut view = Self {
+            run,
+            asked: Vec::new(),
+            by_probe: BTreeMap::new(),
+            remotes: None,
+            effort: Effort::default(),
+            internal: Vec::new(),
+            complete: false,
+            listened: None,
+            swallowed: false,
+        };
+        run.facts.iter().for_each(|(_, fact)| view.take(fact));
+        for (place, record) in run.trace.iter().enumerate() {
+            if let Some(probe) = record.probe {
+                view.by_probe.entry(probe).or_default().push(place);
+            }
+        }
+        view
+    }
+
+    fn take(&mut self, fact: &Fact) {
+        match fact {
+            Fact::Planned { effort, internal, .. } => {
+                self.effort = *effort;
+                self.internal.clone_from(internal);
+            }
+            Fact::Chose(remotes) => self.remotes = Some(*remotes),
+            Fact::Asked { probe, question, internal } => {
+                let (probe, question, internal) = (*probe, *question, internal.clone());
+                self.asked.push(Asked { probe, question, internal });
+            }
+            Fact::ListenedUntil { until } => self.listened = Some(*until),
+            Fact::Complete => self.complete = true,
+            Fact::Trouble(Trouble::HostFirewall { .. }) => self.swallowed = true,
+            _ => {}
+        }
+    }
+
+    /// The probes that asked this.
+    pub fn asked(&self, question: Question) -> impl Iterator<Item = &Asked> {
+        self.asked.iter().filter(move |asked| asked.question == question)
+    }
+
+    /// All probes.
+    pub fn probes(&self) -> impl Iterator<Item = &Asked> {
+        self.asked.iter()
+    }
+
+    /// The frames of a probe, with their records.
+    pub fn frames(&self, probe: ProbeId) -> impl Iterator<Item = (Frame, &'a Record)> {
+        let places = self.by_probe.get(&probe).map_or(&[][..], Vec::as_slice);
+        places.iter().map(|place| (place + 1, &self.run.trace[*place]))
+    }
+
+    /// When a frame was seen.
+    pub fn seen_at(&self, frame: Frame) -> Instant {
+        self.run.trace[frame - 1].at
+    }
+
+    /// The segments of a probe that were seen there.
+    pub fn sights(&self, probe: ProbeId, at: At) -> impl Iterator<Item = Sight<'a>> {
+        let (prober, inbound) = match at {
+            At::LeftProber => (true, false),
+            At::ReachedProber => (true, true),
+            At::LeftReflector => (false, false),
+            At::ReachedReflector => (false, true),
+        };
+        self.frames(probe).filter_map(move |(frame, record)| {
+            let here = (record.place == Place::Prober) == prober && record.inbound == inbound;
+            let (from, to) = record.packet.endpoints().filter(|_| here)?;
+            Some(Sight { frame, record, from, to, segment: record.packet.segment()? })
+        })
+    }
+
+    /// The bare SYNs among them.
+    pub fn syns(&self, probe: ProbeId, at: At) -> impl Iterator<Item = Sight<'a>> {
+        self.sights(probe, at).filter(|sight| sight.segment.is_bare_syn())
+    }
+
+    /// Why something that had to arrive did not, as far as this host knows.
+    pub const fn no_answer(&self) -> Unknown {
+        if self.swallowed { Unknown::HostFirewall } else { Unknown::NoAnswer }
+    }
+
+    /// The external endpoint that a probe's SYN to `remote` was seen from, and the frame that shows
+    /// it; an error if it was seen from two.
+    pub fn external(
+        &self,
+        asked: &Asked,
+        internal: Endpoint,
+        remote: Endpoint,
+    ) -> Result<Option<(Endpoint, Frame)>, Unknown> {
+        let several = asked.internal.len() > 1;
+        let mut seen = self
+            .syns(asked.probe, At::ReachedReflector)
+            .filter(|sight| sight.to == remote)
+            .filter(|sight| !several || self.came_from(asked.probe, internal, sight));
+        let Some(first) = seen.next() else { return Ok(None) };
+        if seen.any(|sight| sight.from != first.from) {
+            return Err(Unknown::Contradicted);
+        }
+        Ok(Some((first.from, first.frame)))
+    }
+
+    /// The internal endpoint that a SYN seen outside left from.
+    pub fn internal_of(&self, asked: &Asked, seen: &Sight<'_>) -> Option<Endpoint> {
+        match asked.internal[..] {
+            [only] => Some(only),
+            _ => {
+                let mut ends = asked.internal.iter();
+                ends.find(|end| self.came_from(asked.probe, **end, seen)).copied()
+            }
+        }
+    }
+
+    /// Whether a SYN seen outside left from this internal endpoint: its number says so, or if that
+    /// was rewritten its timestamp.
+    fn came_from(&self, probe: ProbeId, internal: Endpoint, seen: &Sight<'_>) -> bool {
+        let mut own = self.syns(probe, At::LeftProber).filter(|sight| sight.from == internal);
+        own.any(|sight| is_same(sight.segment, seen.segment))
+    }
+}
+
+/// Whether two sights are of one SYN: a NAT may have rewritten its number or its timestamp.
+pub fn is_same(one: &Segment, other: &Segment) -> bool {
+    let stamps = (one.options.timestamps(), other.options.timestamps());
+    let stamped = matches!(stamps, (Some((one, _)), Some((other, _))) if one == other);
+    one.seq == other.seq || stamped
+}
+
+/// What at least three repetitions agree on, with the frames that show it.
+pub fn agreed<T: PartialEq>(
+    answers: impl IntoIterator<Item = Result<Option<(T, Vec<Frame>)>, Unknown>>,
+    no_answer: Unknown,
+) -> Result<(T, Vec<Frame>), Unknown> {
+    let answers = answers.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let given: Vec<_> = answers.into_iter().flatten().collect();
+    if given.len() < REPETITIONS {
+        return Err(no_answer);
+    }
+    let mut given = given.into_iter();
+    let (value, mut frames) = given.next().ok_or(no_answer)?;
+    for (other, more) in given {
+        if other != value {
+            return Err(Unknown::Contradicted);
+        }
+        frames.extend(more);
+    }
+    frames.sort_unstable();
+    Ok((value, frames))
+}
+
+/// Each finding stands on fresh ports, and again on at least two more.
+pub const REPETITIONS: usize = 3;
