@@ -8,6 +8,7 @@
 //!
 //! Modules in order; each imports only what stands above it, which a test enforces.
 
+pub mod capture;
 pub mod engine;
 pub mod nat;
 pub mod time;

@@ -85,8 +85,9 @@ pub enum Fact {
         /// The internal endpoint that it asks from; none when it asks from outside alone.
         internal: Option<Endpoint>,
     },
-    /// A packet was seen. Drivers put it into the trace.
-    Seen(#[serde(skip)] SeenRecord),
+    /// A packet was seen. Drivers put it into the trace, the one place where it is kept.
+    #[serde(skip)]
+    Seen(SeenRecord),
     /// The plan stopped listening for answers to unsolicited SYNs at this moment.
     ListenedUntil {
         /// That moment, on the prober's clock.
@@ -101,13 +102,6 @@ pub enum Fact {
 /// A record on its way into the trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SeenRecord(pub Box<Record>);
-
-/// Facts that carry a packet are never read back: the trace carries those.
-impl Default for SeenRecord {
-    fn default() -> Self {
-        unreachable!("a packet is kept in the trace, not among the facts")
-    }
-}
 
 /// How much patience a plan has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
