@@ -11,6 +11,7 @@
 pub mod capture;
 pub mod engine;
 pub mod nat;
+pub mod report;
 pub mod time;
 pub mod verdict;
 pub mod wire;

@@ -185,7 +185,14 @@ fn evidence() -> Evidence {
 
 fn record(at: u64, place: Place, cause: (Option<u16>, Option<u16>), packet: Packet) -> Record {
     let (probe, volley) = (cause.0.map(ProbeId), cause.1.map(Volley));
-    Record { at: Instant::from_nanos(at), place, inbound: at % 2 == 0, probe, volley, packet }
+    Record {
+        at: Instant::from_nanos(at),
+        place,
+        inbound: at.is_multiple_of(2),
+        probe,
+        volley,
+        packet,
+    }
 }
 
 fn packet(source: &str, destination: &str, segment: Segment) -> Packet {
@@ -215,7 +222,7 @@ impl Scratch {
 
     fn new(name: &str, evidence: &Evidence) -> Result<Self, Box<dyn Error>> {
         let file = Self::empty(name);
-        let note = |index: usize| (index % 3 == 0).then(|| format!("frame {}", index + 1));
+        let note = |index: usize| index.is_multiple_of(3).then(|| format!("frame {}", index + 1));
         std::fs::write(&file.path, capture::write(evidence, &note))?;
         Ok(file)
     }
