@@ -12,6 +12,7 @@ pub mod capture;
 pub mod engine;
 pub mod nat;
 pub mod report;
+pub mod rendezvous;
 pub mod time;
 pub mod verdict;
 pub mod wire;

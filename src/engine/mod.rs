@@ -58,6 +58,8 @@ pub enum Event {
     },
     /// The peer said this.
     Told(Name, Message),
+    /// What the peer said is no message.
+    Garbled(Name),
     /// The control connection with this peer is gone, or never came to be.
     Lost(Name),
     /// The moment that the party waited for has come.

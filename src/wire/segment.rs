@@ -80,8 +80,11 @@ impl Segment {
     }
 }
 
-/// A sequence number. It has no order: 2³² − 1 comes before 0 (RFC 9293 §3.4).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// A sequence number. The order that it derives serves as a key alone: on the wire 2³² − 1 comes
+/// before 0 (RFC 9293 §3.4).
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Seq(pub u32);
 

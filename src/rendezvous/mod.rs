@@ -1,0 +1,7 @@
+//! What stands outside the NAT and cooperates: the reflector.
+
+mod limits;
+mod reflector;
+
+pub use limits::Limits;
+pub use reflector::Reflector;

@@ -1,0 +1,333 @@
+//! The reflector: reports every segment of a probe exactly as it saw it, and sends back what the
+//! prober asks for.
+//!
+//! It is no weapon: crafted segments go only to an address that has shown that it asked, by a
+//! control connection from there or by a SYN that carries what only that connection's prober knows,
+//! and no more of them than [`Limits`] allow.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
+
+use rand::{Rng, SeedableRng};
+use rand_xoshiro::Xoshiro256PlusPlus;
+
+use super::limits::{Limits, Rate};
+use crate::engine::{Event, Name, Party, Step};
+use crate::time::{Duration, Instant};
+use crate::wire::control::{
+    Answer, Expectation, Message, PacketText, ProbeId, Refusal, Shot, VERSION, Volley,
+};
+use crate::wire::{Endpoint, Packet, Segment, Seq};
+
+/// A party that serves any number of probers.
+#[derive(Debug)]
+pub struct Reflector {
+    endpoints: Vec<Endpoint>,
+    limits: Limits,
+    random: Xoshiro256PlusPlus,
+    clients: BTreeMap<Name, Client>,
+    /// Connections by remote and own endpoint.
+    flows: BTreeMap<(Endpoint, Endpoint), Flow>,
+    shots: BTreeMap<(Instant, u64), (Name, Shot)>,
+    shots_ordered: u64,
+    /// The volley that a segment left in, by remote and own endpoint and sequence number.
+    volleys: BTreeMap<(Endpoint, Endpoint, Seq), Volley>,
+    rate: Rate,
+    steps: VecDeque<Step>,
+}
+
+#[derive(Debug)]
+struct Client {
+    /// Its end of the control connection.
+    remote: Endpoint,
+    /// Addresses that have shown that they asked.
+    proven: BTreeSet<IpAddr>,
+    expectations: Vec<Expectation>,
+    shots: usize,
+    rate: Rate,
+    leaves: Instant,
+    welcomed: bool,
+}
+
+/// One connection that a probe concerns.
+#[derive(Clone, Copy, Debug)]
+struct Flow {
+    client: Name,
+    probe: ProbeId,
+    answer: Answer,
+    /// Our initial sequence number.
+    isn: Seq,
+}
+
+impl Reflector {
+    /// A reflector that takes probes at these endpoints: two ports of one address, then two of
+    /// another if it has one.
+    pub fn new(endpoints: Vec<Endpoint>, limits: Limits, seed: u64) -> Self {
+        let steps = endpoints.iter().copied().map(Step::Claim).collect();
+        Self {
+            endpoints,
+            limits,
+            random: Xoshiro256PlusPlus::seed_from_u64(seed),
+            clients: BTreeMap::new(),
+            flows: BTreeMap::new(),
+            shots: BTreeMap::new(),
+            shots_ordered: 0,
+            volleys: BTreeMap::new(),
+            rate: Rate::default(),
+            steps,
+        }
+    }
+
+    fn joined(&mut self, now: Instant, name: Name, remote: Endpoint) {
+        if self.clients.len() >= self.limits.clients {
+            self.refuse(name, Refusal::Busy);
+            return self.steps.push_back(Step::HangUp(name));
+        }
+        let client = Client {
+            remote,
+            proven: BTreeSet::from([remote.ip()]),
+            expectations: Vec::new(),
+            shots: 0,
+            rate: Rate::default(),
+            leaves: now + self.limits.stay,
+            welcomed: false,
+        };
+        self.clients.insert(name, client);
+    }
+
+    fn told(&mut self, now: Instant, name: Name, message: Message) {
+        let Some(client) = self.clients.get_mut(&name) else { return };
+        match message {
+            Message::Hello { version } => {
+                client.welcomed = version == VERSION;
+                let (observed, endpoints) = (client.remote, self.endpoints.clone());
+                let welcome = Message::Welcome { version: VERSION, observed, endpoints, now };
+                self.steps.push_back(Step::Tell(name, welcome));
+            }
+            _ if !client.welcomed => self.refuse(name, Refusal::OutOfTurn),
+            Message::Expect { expectations } => self.expect(name, expectations),
+            Message::Shoot { shots } => self.order(now, name, shots),
+            Message::Finish => self.steps.push_back(Step::Tell(name, Message::Finished)),
+            _ => self.refuse(name, Refusal::OutOfTurn),
+        }
+    }
+
+    fn refuse(&mut self, name: Name, why: Refusal) {
+        self.steps.push_back(Step::Tell(name, Message::Refused { why }));
+    }
+
+    fn expect(&mut self, name: Name, expectations: Vec<Expectation>) {
+        let Some(client) = self.clients.get_mut(&name) else { return };
+        if client.expectations.len() + expectations.len() > self.limits.expectations {
+            return self.refuse(name, Refusal::TooMuch);
+        }
+        client.expectations.extend(expectations);
+        self.steps.push_back(Step::Tell(name, Message::Expecting));
+    }
+
+    fn order(&mut self, now: Instant, name: Name, shots: Vec<Shot>) {
+        if let Some(why) = self.objection(name, &shots) {
+            return self.refuse(name, why);
+        }
+        for shot in shots {
+            self.shots_ordered += 1;
+            let at = now + Duration::from_millis(shot.after_ms.into());
+            self.shots.insert((at, self.shots_ordered), (name, shot));
+        }
+    }
+
+    fn objection(&mut self, name: Name, shots: &[Shot]) -> Option<Refusal> {
+        let client = self.clients.get_mut(&name)?;
+        client.shots = client.shots.saturating_add(shots.len());
+        let ahead = |shot: &Shot| Duration::from_millis(shot.after_ms.into()) > self.limits.ahead;
+        if client.shots > self.limits.shots || shots.iter().any(ahead) {
+            Some(Refusal::TooMuch)
+        } else if !shots.iter().all(|shot| self.endpoints.contains(&shot.from)) {
+            Some(Refusal::ForeignSource)
+        } else if !shots.iter().all(|shot| client.proven.contains(&shot.to.ip())) {
+            Some(Refusal::UnprovenTarget)
+        } else {
+            None
+        }
+    }
+
+    fn arrived(&mut self, now: Instant, packet: Packet) {
+        let Some((remote, own)) = conversation(&packet) else { return };
+        let known = self.flows.get(&(remote, own)).copied();
+        let Some(flow) = known.or_else(|| self.recognise(remote, own, &packet)) else { return };
+        if let Some(segment) = packet.segment().and_then(|segment| flow.answer_to(segment)) {
+            self.answer(now, flow.client, Packet::tcp(own, remote, segment));
+        }
+        let packet = PacketText(packet);
+        let saw = Message::Saw { probe: flow.probe, at: now, packet };
+        self.steps.push_back(Step::Tell(flow.client, saw));
+    }
+
+    /// Whose SYN this is: that of the one expectation that most of its marks speak for, at least
+    /// two, since a NAT may have rewritten any one of them.
+    fn recognise(&mut self, remote: Endpoint, own: Endpoint, packet: &Packet) -> Option<Flow> {
+        let segment = packet.segment().filter(|segment| segment.is_bare_syn())?;
+        let marks = |name: Name, client: &Client, expected: &Expectation| {
+            let marks = marks(client, expected, remote, segment);
+            (marks, name, expected.probe, expected.answer)
+        };
+        let all = self.clients.iter().flat_map(|(name, client)| {
+            let here = client.expectations.iter().filter(|expected| expected.on == own);
+            here.map(move |expected| marks(*name, client, expected))
+        });
+        let (most, client, probe, answer) = only_best(all, |(marks, ..)| *marks)?;
+        if most < FEWEST_MARKS {
+            return None;
+        }
+        let flow = Flow { client, probe, answer, isn: Seq(self.random.next_u32()) };
+        self.flows.insert((remote, own), flow);
+        self.clients.get_mut(&client)?.proven.insert(remote.ip());
+        Some(flow)
+    }
+
+    fn shoot(&mut self, now: Instant, name: Name, shot: Shot) {
+        let Shot { probe, from, to, seq, ack, .. } = shot;
+        let fresh = Flow { client: name, probe, answer: Answer::Nothing, isn: seq };
+        let flow = self.flows.entry((to, from)).or_insert(fresh);
+        if flow.client != name {
+            return self.refuse(name, Refusal::UnprovenTarget);
+        }
+        flow.isn = seq;
+        let segment = match ack {
+            Some(ack) => Segment::syn_ack(seq, ack, seq.0, 0),
+            None => Segment::syn(seq, seq.0),
+        };
+        self.volleys.insert((to, from, seq), shot.volley);
+        self.answer(now, name, Packet::tcp(from, to, segment));
+    }
+
+    /// Sends a packet for a client, within the limits.
+    fn answer(&mut self, now: Instant, name: Name, packet: Packet) {
+        let limits = self.limits;
+        let Some(client) = self.clients.get_mut(&name) else { return };
+        let allowed = client.rate.allows(now, limits.shots_per_second)
+            && self.rate.allows(now, limits.shots_per_second_in_total);
+        if allowed {
+            self.steps.push_back(Step::Send(packet));
+        } else {
+            self.refuse(name, Refusal::TooMuch);
+        }
+    }
+
+    fn left(&mut self, now: Instant, packet: Packet) {
+        let Some((own, remote)) = packet.endpoints() else { return };
+        let Some(flow) = self.flows.get(&(remote, own)) else { return };
+        let seq = packet.segment().map_or(Seq(0), |segment| segment.seq);
+        let volley = self.volleys.get(&(remote, own, seq)).copied();
+        let packet = PacketText(packet);
+        let sent = Message::Sent { probe: flow.probe, volley, at: now, packet };
+        self.steps.push_back(Step::Tell(flow.client, sent));
+    }
+
+    fn forget(&mut self, name: Name) {
+        self.clients.remove(&name);
+        self.shots.retain(|_, (client, _)| *client != name);
+        let gone: Vec<_> = self.flows.iter().filter(|(_, flow)| flow.client == name).collect();
+        let gone: BTreeSet<_> = gone.into_iter().map(|(ends, _)| *ends).collect();
+        self.flows.retain(|ends, _| !gone.contains(ends));
+        self.volleys.retain(|(remote, own, _), _| !gone.contains(&(*remote, *own)));
+    }
+
+    /// Shoots what is due and shows out who has stayed too long.
+    fn act(&mut self, now: Instant) {
+        while let Some(entry) = self.shots.first_entry().filter(|entry| entry.key().0 <= now) {
+            let (name, shot) = entry.remove();
+            self.shoot(now, name, shot);
+        }
+        let overdue = self.clients.iter().filter(|(_, client)| client.leaves <= now);
+        let overdue: Vec<_> = overdue.map(|(name, _)| *name).collect();
+        for name in overdue {
+            self.steps.push_back(Step::HangUp(name));
+            self.forget(name);
+        }
+    }
+
+    fn wakes(&self) -> Instant {
+        let shot = self.shots.keys().next().map(|(at, _)| *at);
+        let leaver = self.clients.values().map(|client| client.leaves).min();
+        shot.into_iter().chain(leaver).min().unwrap_or(NEVER)
+    }
+}
+
+impl Party for Reflector {
+    fn poll(&mut self, now: Instant) -> Step {
+        if self.steps.is_empty() {
+            self.act(now);
+        }
+        self.steps.pop_front().unwrap_or_else(|| Step::Wait(self.wakes()))
+    }
+
+    fn handle(&mut self, now: Instant, event: Event) {
+        match event {
+            Event::Joined { name, remote, .. } => self.joined(now, name, remote),
+            Event::Told(name, message) => self.told(now, name, message),
+            Event::Arrived(packet) => self.arrived(now, packet),
+            Event::Left(packet) => self.left(now, packet),
+            Event::Lost(name) => self.forget(name),
+            Event::Garbled(name) => self.refuse(name, Refusal::OutOfTurn),
+            Event::DeadlinePassed => {}
+        }
+    }
+}
+
+impl Flow {
+    fn answer_to(&self, segment: &Segment) -> Option<Segment> {
+        let wanted = match self.answer {
+            Answer::Nothing => false,
+            Answer::SynAck => segment.is_bare_syn(),
+            Answer::Cross => segment.is_syn_ack(),
+        };
+        let echo = segment.options.timestamps().map_or(0, |(value, _)| value);
+        wanted.then(|| Segment::syn_ack(self.isn, segment.seq + 1, self.isn.0, echo))
+    }
+}
+
+/// The remote and own endpoint that an arriving packet concerns.
+fn conversation(packet: &Packet) -> Option<(Endpoint, Endpoint)> {
+    match packet.icmp_error() {
+        Some(icmp) => Some((icmp.quote.destination, icmp.quote.source)),
+        None => packet.endpoints(),
+    }
+}
+
+/// How many of its four marks a SYN carries: source address, source port, ISN and timestamp.
+///
+/// Address and port alone are two that can be guessed, but then the address is that of the control
+/// connection; any other two contain a number that only the prober knows.
+fn marks(client: &Client, expected: &Expectation, remote: Endpoint, segment: &Segment) -> u8 {
+    let timestamp = segment.options.timestamps().map(|(value, _)| value);
+    [
+        client.remote.ip() == remote.ip(),
+        expected.port == remote.port(),
+        expected.isn == segment.seq,
+        Some(expected.timestamp) == timestamp,
+    ]
+    .into_iter()
+    .map(u8::from)
+    .sum()
+}
+
+/// The item that ranks highest, unless two do.
+fn only_best<T, K: Ord>(items: impl Iterator<Item = T>, rank: impl Fn(&T) -> K) -> Option<T> {
+    let mut best: Option<T> = None;
+    let mut tied = false;
+    for item in items {
+        match best.as_ref().map(|best| rank(&item).cmp(&rank(best))) {
+            Some(std::cmp::Ordering::Less) => {}
+            Some(std::cmp::Ordering::Equal) => tied = true,
+            Some(std::cmp::Ordering::Greater) | None => (best, tied) = (Some(item), false),
+        }
+    }
+    best.filter(|_| !tied)
+}
+
+/// Fewer would let a stranger's SYN pass for a probe's.
+const FEWEST_MARKS: u8 = 2;
+
+/// Later than any run lasts.
+const NEVER: Instant = Instant::from_nanos(u64::MAX);
