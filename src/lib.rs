@@ -9,10 +9,11 @@
 //! Modules in order; each imports only what stands above it, which a test enforces.
 
 pub mod capture;
+pub mod cli;
 pub mod engine;
 pub mod nat;
-pub mod report;
 pub mod rendezvous;
+pub mod report;
 pub mod time;
 pub mod verdict;
 pub mod wire;

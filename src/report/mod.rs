@@ -4,12 +4,14 @@
 
 mod json;
 mod mask;
+mod presets;
 mod remark;
 mod table;
 pub mod words;
 
 pub use json::{SCHEMA, json, schema};
 pub use mask::Masker;
+pub use presets::{presets_json, presets_table};
 pub use remark::remark;
 pub use table::table;
 

@@ -104,7 +104,7 @@ fn of_plan(verdict: &Verdict) -> String {
 }
 
 /// A table with a rule under its head and no other lines.
-fn plain(width: u16) -> Table {
+pub fn plain(width: u16) -> Table {
     let mut table = Table::new();
     table.load_style(STYLE);
     table.set_content_arrangement(ContentArrangement::Dynamic);
@@ -112,7 +112,8 @@ fn plain(width: u16) -> Table {
     table
 }
 
-fn text_of(table: &Table) -> String {
+/// The table's lines, without the blanks at their ends.
+pub fn text_of(table: &Table) -> String {
     let lines: Vec<_> = table.lines().map(|line| line.trim_end().to_owned()).collect();
     lines.join("\n")
 }
