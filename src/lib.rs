@@ -12,6 +12,7 @@ pub mod capture;
 pub mod cli;
 pub mod engine;
 pub mod nat;
+pub mod probe;
 pub mod rendezvous;
 pub mod report;
 pub mod time;

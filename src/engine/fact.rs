@@ -60,6 +60,8 @@ pub enum Fact {
         internal: Vec<IpAddr>,
         /// What randomness it draws from.
         seed: u64,
+        /// The round trips of its longest chain.
+        round_trips: u32,
     },
     /// A reflector said welcome.
     Welcomed {
@@ -82,8 +84,8 @@ pub enum Fact {
         probe: ProbeId,
         /// What it asks.
         question: Question,
-        /// The internal endpoint that it asks from; none when it asks from outside alone.
-        internal: Option<Endpoint>,
+        /// The internal endpoints that it asks from; none when it asks from outside alone.
+        internal: Vec<Endpoint>,
     },
     /// A packet was seen. Drivers put it into the trace, the one place where it is kept.
     #[serde(skip)]
@@ -149,6 +151,8 @@ pub enum Question {
     /// Does a SYN to an external endpoint of another internal one come back in, and from where?
     /// (REQ-8)
     Hairpinning,
+    /// The same through ports that grow by a fixed step, which have to be predicted.
+    HairpinningPredicted,
     /// What happens when a second internal endpoint wants the same port? (REQ-1, REQ-7)
     PortClash(Order),
     /// No question: a bare SYN from an endpoint that was contacted, to prove the path alive.
@@ -173,6 +177,11 @@ pub enum Order {
 pub enum Trouble {
     /// No control connection with a reflector came to be.
     Unreachable {
+        /// Which reflector.
+        reflector: u8,
+    },
+    /// A reflector took the control connection and said nothing, or stopped answering.
+    Silent {
         /// Which reflector.
         reflector: u8,
     },

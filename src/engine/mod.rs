@@ -64,6 +64,10 @@ pub enum Event {
     Lost(Name),
     /// The moment that the party waited for has come.
     DeadlinePassed,
+    /// The user wants it to end now.
+    Interrupted,
+    /// This host can't go on: what failed, and why.
+    HostFailed(String),
 }
 
 /// A peer on a control connection: for a prober the n-th reflector that it was given, for a

@@ -153,8 +153,10 @@ impl Reflector {
 
     fn arrived(&mut self, now: Instant, packet: Packet) {
         let Some((remote, own)) = conversation(&packet) else { return };
-        let known = self.flows.get(&(remote, own)).copied();
-        let Some(flow) = known.or_else(|| self.recognise(remote, own, &packet)) else { return };
+        // A NAT that overloads ports shows two internal hosts as one: ask each SYN anew whose it is.
+        let known = self.recognise(remote, own, &packet);
+        let known = known.or_else(|| self.flows.get(&(remote, own)).copied());
+        let Some(flow) = known else { return };
         if let Some(segment) = packet.segment().and_then(|segment| flow.answer_to(segment)) {
             self.answer(now, flow.client, Packet::tcp(own, remote, segment));
         }
@@ -179,10 +181,13 @@ impl Reflector {
         if most < FEWEST_MARKS {
             return None;
         }
-        let flow = Flow { client, probe, answer, isn: Seq(self.random.next_u32()) };
-        self.flows.insert((remote, own), flow);
         self.clients.get_mut(&client)?.proven.insert(remote.ip());
-        Some(flow)
+        let fresh = Flow { client, probe, answer, isn: Seq(self.random.next_u32()) };
+        let flow = self.flows.entry((remote, own)).or_insert(fresh);
+        if flow.probe != probe || flow.client != client {
+            *flow = fresh;
+        }
+        Some(*flow)
     }
 
     fn shoot(&mut self, now: Instant, name: Name, shot: Shot) {
@@ -270,6 +275,7 @@ impl Party for Reflector {
             Event::Left(packet) => self.left(now, packet),
             Event::Lost(name) => self.forget(name),
             Event::Garbled(name) => self.refuse(name, Refusal::OutOfTurn),
+            Event::Interrupted | Event::HostFailed(_) => self.steps.push_back(Step::Done),
             Event::DeadlinePassed => {}
         }
     }

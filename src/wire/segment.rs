@@ -105,6 +105,12 @@ impl Sub for Seq {
     }
 }
 
+impl From<u32> for Seq {
+    fn from(number: u32) -> Self {
+        Self(number)
+    }
+}
+
 impl fmt::Display for Seq {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

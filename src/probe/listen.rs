@@ -1,0 +1,258 @@
+//! What a plan hears: packets on its own interface, and what its reflectors say.
+
+use std::collections::BTreeMap;
+
+use super::plan::{Plan, Stage, number};
+use super::{NEVER, Probe};
+use crate::engine::{Event, Fact, Name, Party, Place, Question, Record, Step, Trouble};
+use crate::time::Instant;
+use crate::wire::control::{Message, PacketText, ProbeId, VERSION, Volley};
+use crate::wire::{Endpoint, Packet};
+
+/// External endpoints as reflectors reported them.
+#[derive(Debug, Default)]
+pub struct Sightings {
+    /// In order of first sight.
+    pub externals: Vec<Endpoint>,
+    /// The first external endpoint of each probe that asks for its mapping.
+    firsts: BTreeMap<ProbeId, Endpoint>,
+    /// Whether one of them was seen elsewhere too.
+    diverging: bool,
+    /// Whether a SYN of ours came back to another internal endpoint.
+    pub hairpinned: bool,
+}
+
+impl Sightings {
+    fn add(&mut self, question: Option<Question>, probe: ProbeId, external: Endpoint) {
+        if !self.externals.contains(&external) {
+            self.externals.push(external);
+        }
+        if question == Some(Question::Mapping) {
+            self.diverging |= *self.firsts.entry(probe).or_insert(external) != external;
+        }
+    }
+
+    /// Whether ports differ by the remote and lie close together: worth trying to predict them.
+    pub fn look_sequential(&self) -> bool {
+        let ports = || self.externals.iter().map(|external| external.port());
+        let span = ports().max().unwrap_or(0) - ports().min().unwrap_or(0);
+        self.diverging && span < CLOSE
+    }
+}
+
+impl Plan {
+    fn record(&mut self, record: Record) {
+        self.steps.push_back(Step::Note(Fact::seen(record)));
+    }
+
+    fn arrived(&mut self, now: Instant, packet: Packet) {
+        let probe = self.probe_at(packet.receiver());
+        let (place, inbound, volley) = (Place::Prober, true, None);
+        self.record(Record { at: now, place, inbound, probe, volley, packet: packet.clone() });
+        let ours = self.setting.internal.contains(&packet.source);
+        let from_reflector =
+            self.reflectors.values().flat_map(|r| &r.endpoints).any(|e| e.ip() == packet.source);
+        self.sightings.hairpinned |= packet.segment().is_some() && (ours || !from_reflector);
+        if let Some(probe) = probe {
+            self.pass_on(now, probe, Event::Arrived(packet));
+        }
+    }
+
+    fn left(&mut self, now: Instant, packet: Packet) {
+        self.unseen = self.unseen.saturating_sub(1);
+        let source = packet.endpoints().map(|(source, _)| source);
+        let probe = source.and_then(|source| self.probe_at(source));
+        let (place, inbound, volley) = (Place::Prober, false, None);
+        self.record(Record { at: now, place, inbound, probe, volley, packet });
+    }
+
+    fn probe_at(&self, internal: Endpoint) -> Option<ProbeId> {
+        let preflight = self.preflight.iter().flat_map(Probe::asks);
+        let own = preflight.filter(|(_, ends)| ends.contains(&internal)).map(|(probe, _)| probe);
+        self.children.at(internal).or_else(|| own.into_iter().next())
+    }
+
+    fn pass_on(&mut self, now: Instant, probe: ProbeId, event: Event) {
+        match &mut self.preflight {
+            Some(preflight) if self.stage == Stage::Checking => preflight.handle(now, event),
+            _ => self.children.handle(now, probe, event),
+        }
+    }
+
+    fn told(&mut self, now: Instant, name: Name, message: Message) {
+        match message {
+            Message::Welcome { version, observed, endpoints, now: theirs } => {
+                self.welcomed(now, name, version, observed, endpoints, theirs);
+            }
+            Message::Expecting => self.with(name, |reflector| reflector.expecting = true),
+            Message::Finished => self.with(name, |reflector| reflector.finished = true),
+            Message::Refused { why } => {
+                self.note(Fact::Trouble(Trouble::Refused { reflector: number(name), why }));
+            }
+            Message::Saw { probe, at, ref packet } => {
+                self.reported(name, probe, at, true, None, packet);
+                self.sighted(name, probe, &packet.0);
+                self.pass_on(now, probe, Event::Told(name, message));
+            }
+            Message::Sent { probe, volley, at, ref packet } => {
+                self.reported(name, probe, at, false, volley, packet);
+                self.pass_on(now, probe, Event::Told(name, message));
+            }
+            _ => self.fail([Trouble::Nonsense { reflector: number(name) }]),
+        }
+    }
+
+    fn with(&mut self, name: Name, change: impl FnOnce(&mut super::plan::Reflector)) {
+        if let Some(reflector) = self.reflectors.get_mut(&name) {
+            change(reflector);
+        }
+    }
+
+    fn welcomed(
+        &mut self,
+        now: Instant,
+        name: Name,
+        version: u16,
+        observed: Endpoint,
+        endpoints: Vec<Endpoint>,
+        theirs: Instant,
+    ) {
+        let trouble = number(name);
+        if version != VERSION {
+            return self.fail([Trouble::Version { reflector: trouble, theirs: version }]);
+        }
+        if !is_usable(&endpoints) {
+            return self.fail([Trouble::Nonsense { reflector: trouble }]);
+        }
+        let Some(reflector) = self.reflectors.get_mut(&name) else { return };
+        let round_trip = now.since(reflector.greeted);
+        // Half a round trip before now is when it read its clock.
+        let then = now - round_trip / 2;
+        let offset = i128::from(then.as_nanos()) - i128::from(theirs.as_nanos());
+        let clock_offset_ns = i64::try_from(offset).unwrap_or_default();
+        (reflector.round_trip, reflector.clock_offset_ns) = (round_trip, clock_offset_ns);
+        reflector.endpoints.clone_from(&endpoints);
+        reflector.proven.insert(observed.ip());
+        let Some(local) = reflector.local else { return };
+        let reflector = trouble;
+        self.note(Fact::Welcomed { reflector, local, observed, endpoints, clock_offset_ns });
+    }
+
+    fn reported(
+        &mut self,
+        name: Name,
+        probe: ProbeId,
+        at: Instant,
+        inbound: bool,
+        volley: Option<Volley>,
+        packet: &PacketText,
+    ) {
+        let offset = self.reflectors.get(&name).map_or(0, |reflector| reflector.clock_offset_ns);
+        let (at, place) = (at.shifted(offset), Place::Reflector(number(name)));
+        let (probe, packet) = (Some(probe), packet.0.clone());
+        self.record(Record { at, place, inbound, probe, volley, packet });
+    }
+
+    fn sighted(&mut self, name: Name, probe: ProbeId, packet: &Packet) {
+        let syn = packet.segment().is_some_and(|segment| segment.is_bare_syn());
+        let Some((external, _)) = packet.endpoints().filter(|_| syn) else { return };
+        let question = self.children.question(probe);
+        self.sightings.add(question, probe, external);
+        self.with(name, |reflector| {
+            reflector.proven.insert(external.ip());
+        });
+    }
+
+    fn lost(&mut self, name: Name) {
+        let reflector = number(name);
+        let joined = self.reflectors.get(&name).is_some_and(|reflector| reflector.local.is_some());
+        self.fail([if joined {
+            Trouble::Gone { reflector }
+        } else {
+            Trouble::Unreachable { reflector }
+        }]);
+    }
+
+    fn children_step(&mut self, now: Instant) -> Option<Step> {
+        match self.stage {
+            Stage::Checking => match self.preflight.as_mut()?.poll(now) {
+                Step::Wait(_) => None,
+                step => Some(step),
+            },
+            Stage::Opening | Stage::Trying => self.children.poll(now),
+            _ => None,
+        }
+    }
+
+    fn wakes(&mut self, now: Instant) -> Instant {
+        let own = match self.stage {
+            Stage::Checking => match self.preflight.as_mut().map(|preflight| preflight.poll(now)) {
+                Some(Step::Wait(until)) => until,
+                _ => NEVER,
+            },
+            Stage::Opening => self.children.wakes(),
+            // A calm that has come is no reason to wake: what is missing then is an event.
+            Stage::Trying if self.calm > now => self.children.wakes().min(self.calm),
+            Stage::Trying => self.children.wakes(),
+            _ => NEVER,
+        };
+        own.min(self.deadline)
+    }
+}
+
+impl Party for Plan {
+    fn poll(&mut self, now: Instant) -> Step {
+        loop {
+            if let Some(step) = self.steps.pop_front() {
+                return step;
+            }
+            if let Some(step) = self.children_step(now) {
+                self.unseen += u32::from(matches!(step, Step::Send(_)));
+                return step;
+            }
+            if self.stage == Stage::Over {
+                return Step::Done;
+            }
+            if self.is_quiet() && self.wants_sequence() {
+                self.begin_sequence(now);
+            } else if self.deadline <= now || self.may_advance(now) {
+                self.advance(now);
+            } else {
+                return Step::Wait(self.wakes(now));
+            }
+        }
+    }
+
+    fn handle(&mut self, now: Instant, event: Event) {
+        if self.stage == Stage::Over {
+            return;
+        }
+        match event {
+            Event::Arrived(packet) => self.arrived(now, packet),
+            Event::Left(packet) => self.left(now, packet),
+            Event::Joined { name, local, .. } => {
+                self.with(name, |reflector| reflector.local = Some(local));
+            }
+            Event::Told(name, message) => self.told(now, name, message),
+            Event::Garbled(name) => self.fail([Trouble::Nonsense { reflector: number(name) }]),
+            Event::Lost(name) => self.lost(name),
+            Event::Interrupted => self.fail([Trouble::Interrupted]),
+            Event::HostFailed(what) => self.fail([Trouble::Host { what }]),
+            Event::DeadlinePassed => {}
+        }
+    }
+}
+
+/// Two ports of one address, then none or two of another.
+fn is_usable(endpoints: &[Endpoint]) -> bool {
+    match endpoints {
+        [a, b] => a.ip() == b.ip() && a != b,
+        [a, b, c, d] => {
+            a.ip() == b.ip() && a != b && c.ip() == d.ip() && c != d && a.ip() != c.ip()
+        }
+        _ => false,
+    }
+}
+
+/// Random ports seldom all lie within a sixteenth of the range.
+const CLOSE: u16 = 4_096;

@@ -1,0 +1,395 @@
+//! The plan of a classification: an ordered, printable set of probes, run side by side.
+//!
+//! ```text
+//! join ─> greet ─> announce ─> check ─> open ─> try (volleys, clashes, hairpins, listening) ─> finish
+//! ```
+//!
+//! Each stage ends as soon as it has what it needs, and at its deadline at the latest; so the plan
+//! keeps the longest duration that it promises before it starts.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
+
+use super::children::Children;
+use super::listen::Sightings;
+use super::patience::{ANNOUNCE, CHECK, FINISH, GREET, JOIN, OPEN, Patience, SEQUENCE, settle};
+use super::preflight::Preflight;
+use super::questions::Questions;
+use super::volley::{Targets, block};
+use super::{NEVER, Probe};
+use crate::engine::{Effort, Fact, Name, Question, Remotes, Step, Trouble};
+use crate::time::{Duration, Instant};
+use crate::wire::Endpoint;
+use crate::wire::control::{Message, ProbeId, Shot, VERSION};
+
+/// What a plan is given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// How much patience it has.
+    pub effort: Effort,
+    /// What it draws randomness from.
+    pub seed: u64,
+    /// The internal address to probe from, and perhaps a second one to provoke clashes with.
+    pub internal: Vec<IpAddr>,
+    /// Ports that are free at all of them: as many as [`Setting::ports_needed`] says.
+    pub ports: Vec<u16>,
+    /// How many reflectors it talks to, one or two; their names are 0 and 1.
+    pub reflectors: u8,
+}
+
+/// A classification, as a party.
+pub struct Plan {
+    pub(super) setting: Setting,
+    patience: Patience,
+    pub(super) stage: Stage,
+    pub(super) deadline: Instant,
+    pub(super) reflectors: BTreeMap<Name, Reflector>,
+    questions: Option<Questions>,
+    pub(super) preflight: Option<Preflight>,
+    pub(super) children: Children,
+    pub(super) sightings: Sightings,
+    /// Whether sequential ports are being, or have been, predicted.
+    sequencing: bool,
+    /// When volleys and listening are over.
+    pub(super) calm: Instant,
+    /// Segments sent and not yet seen to leave.
+    pub(super) unseen: u32,
+    pub(super) steps: VecDeque<Step>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    Joining,
+    Greeting,
+    Announcing,
+    Checking,
+    Opening,
+    Trying,
+    Finishing,
+    Over,
+}
+
+/// A reflector, as far as it has answered.
+#[derive(Debug, Default)]
+pub struct Reflector {
+    pub local: Option<Endpoint>,
+    pub greeted: Instant,
+    pub endpoints: Vec<Endpoint>,
+    pub clock_offset_ns: i64,
+    pub expecting: bool,
+    pub finished: bool,
+    /// Our external addresses that it has seen.
+    pub proven: BTreeSet<IpAddr>,
+    pub round_trip: Duration,
+}
+
+impl Setting {
+    /// How many ports a plan with this effort needs.
+    pub const fn ports_needed(effort: Effort) -> usize {
+        Questions::ports_needed(&Patience::of(effort))
+    }
+}
+
+impl Plan {
+    /// A plan that has not begun.
+    pub fn new(setting: Setting) -> Self {
+        let patience = Patience::of(setting.effort);
+        let planned = Fact::Planned {
+            effort: setting.effort,
+            longest: patience.longest(),
+            internal: setting.internal.clone(),
+            seed: setting.seed,
+            round_trips: ROUND_TRIPS,
+        };
+        let names = (0..setting.reflectors).map(|number| Name(number.into()));
+        Self {
+            patience,
+            stage: Stage::Joining,
+            deadline: Instant::START + JOIN,
+            reflectors: names.map(|name| (name, Reflector::default())).collect(),
+            questions: None,
+            preflight: None,
+            children: Children::default(),
+            sightings: Sightings::default(),
+            sequencing: false,
+            calm: NEVER,
+            unseen: 0,
+            steps: VecDeque::from([Step::Note(planned)]),
+            setting,
+        }
+    }
+
+    /// The longest that it can take.
+    pub fn longest(&self) -> Duration {
+        self.patience.longest()
+    }
+
+    pub(super) fn may_advance(&self, now: Instant) -> bool {
+        let mut reflectors = self.reflectors.values();
+        match self.stage {
+            Stage::Joining => reflectors.all(|reflector| reflector.local.is_some()),
+            Stage::Greeting => reflectors.all(|reflector| !reflector.endpoints.is_empty()),
+            Stage::Announcing => reflectors.all(|reflector| reflector.expecting),
+            Stage::Checking => self.preflight.as_ref().is_none_or(Probe::is_done),
+            Stage::Opening => self.children.are_open(),
+            Stage::Trying => {
+                let busy = |question| self.sequencing || question != Question::HairpinningPredicted;
+                self.calm <= now && !self.wants_sequence() && self.children.are_done(busy)
+            }
+            Stage::Finishing => reflectors.all(|reflector| reflector.finished),
+            Stage::Over => false,
+        }
+    }
+
+    /// Leaves a stage that has what it needs, or whose deadline has passed.
+    pub(super) fn advance(&mut self, now: Instant) {
+        match self.stage {
+            Stage::Joining => self.greet(now),
+            Stage::Greeting => self.announce(now),
+            Stage::Announcing => self.check(now),
+            Stage::Checking => self.open(now),
+            Stage::Opening => self.begin_trying(now),
+            Stage::Trying => self.finish(now),
+            Stage::Finishing => self.complete(),
+            Stage::Over => {}
+        }
+    }
+
+    fn enter(&mut self, stage: Stage, deadline: Instant) {
+        (self.stage, self.deadline) = (stage, deadline);
+    }
+
+    /// Tells a reflector something; the steps keep their order.
+    fn tell(&mut self, name: Name, message: Message) {
+        self.steps.push_back(Step::Tell(name, message));
+    }
+
+    fn tell_all(&mut self, message: &Message) {
+        let names: Vec<_> = self.reflectors.keys().copied().collect();
+        names.into_iter().for_each(|name| self.tell(name, message.clone()));
+    }
+
+    pub(super) fn note(&mut self, fact: Fact) {
+        self.steps.push_back(Step::Note(fact));
+    }
+
+    /// Ends the run early: what is known so far stays known.
+    pub(super) fn fail(&mut self, troubles: impl IntoIterator<Item = Trouble>) {
+        troubles.into_iter().for_each(|trouble| self.note(Fact::Trouble(trouble)));
+        self.leave();
+    }
+
+    fn leave(&mut self) {
+        let names: Vec<_> = self.reflectors.keys().copied().collect();
+        self.steps.extend(names.into_iter().map(Step::HangUp));
+        self.steps.push_back(Step::Done);
+        self.enter(Stage::Over, NEVER);
+    }
+
+    /// The reflectors of which `lacks` holds.
+    fn lacking(&self, lacks: impl Fn(&Reflector) -> bool) -> Vec<u8> {
+        let lacking = self.reflectors.iter().filter(|(_, reflector)| lacks(reflector));
+        lacking.map(|(name, _)| number(*name)).collect()
+    }
+
+    fn greet(&mut self, now: Instant) {
+        let missing = self.lacking(|reflector| reflector.local.is_none());
+        if !missing.is_empty() {
+            return self
+                .fail(missing.into_iter().map(|reflector| Trouble::Unreachable { reflector }));
+        }
+        self.reflectors.values_mut().for_each(|reflector| reflector.greeted = now);
+        self.tell_all(&Message::Hello { version: VERSION });
+        self.enter(Stage::Greeting, now + GREET);
+    }
+
+    /// Chooses the endpoints' roles and tells reflectors what will come.
+    fn announce(&mut self, now: Instant) {
+        let missing = self.lacking(|reflector| reflector.endpoints.is_empty());
+        if !missing.is_empty() {
+            return self.fail(missing.into_iter().map(|reflector| Trouble::Silent { reflector }));
+        }
+        let remotes = self.remotes();
+        let Setting { internal, ports, seed, .. } = &self.setting;
+        let mut questions = Questions::new(remotes, self.patience, internal, ports, *seed);
+        let preflight = questions.preflight();
+        let mut expectations = preflight.expectations();
+        self.children.add(questions.opening());
+        self.children.add(vec![questions.sequence(self.round_trip(now))]);
+        expectations.extend(self.children.expectations());
+        self.claim();
+        self.note(Fact::Chose(remotes));
+        for (name, of_this) in self.by_owner(expectations, |expected| expected.on) {
+            self.tell(name, Message::Expect { expectations: of_this });
+        }
+        (self.questions, self.preflight) = (Some(questions), Some(preflight));
+        self.enter(Stage::Announcing, now + ANNOUNCE);
+    }
+
+    fn claim(&mut self) {
+        let Setting { internal, ports, .. } = &self.setting;
+        let ends = internal.iter().flat_map(|address| {
+            ports.iter().map(move |port| Step::Claim(Endpoint::new(*address, *port)))
+        });
+        self.steps.extend(ends);
+    }
+
+    /// The endpoints of the first reflector are contacted; its second address, or the second
+    /// reflector, is the other address.
+    fn remotes(&self) -> Remotes {
+        let mut all = self.reflectors.values().flat_map(|reflector| &reflector.endpoints).copied();
+        let contacted = all.next().expect("every reflector has named endpoints");
+        let mut same = all.clone().filter(|other| other.ip() == contacted.ip());
+        let mut others = all.filter(|other| other.ip() != contacted.ip());
+        Remotes {
+            contacted,
+            other_port: same.next().expect("a welcome names two ports of one address"),
+            other_address: others.next(),
+            other_both: others.next(),
+        }
+    }
+
+    fn check(&mut self, now: Instant) {
+        let missing = self.lacking(|reflector| !reflector.expecting);
+        if !missing.is_empty() {
+            return self.fail(missing.into_iter().map(|reflector| Trouble::Silent { reflector }));
+        }
+        let asks = self.preflight.iter().flat_map(Probe::asks);
+        let facts: Vec<_> = asks.map(|asks| asked((Question::Preflight, asks.0, asks.1))).collect();
+        facts.into_iter().for_each(|fact| self.note(fact));
+        self.enter(Stage::Checking, now + CHECK);
+    }
+
+    fn open(&mut self, now: Instant) {
+        let troubles = self.preflight.as_ref().map(Preflight::troubles).unwrap_or_default();
+        if !troubles.is_empty() {
+            return self.fail(troubles);
+        }
+        self.wake(now, |question| question != Question::HairpinningPredicted);
+        self.enter(Stage::Opening, now + OPEN);
+    }
+
+    fn wake(&mut self, now: Instant, wanted: impl Fn(Question) -> bool) {
+        let woken = self.children.wake(now, wanted);
+        woken.into_iter().for_each(|asks| self.note(asked(asks)));
+    }
+
+    /// Adds what needs to know an external address, and orders the volleys.
+    fn begin_trying(&mut self, now: Instant) {
+        let known: BTreeSet<_> = self.sightings.externals.iter().copied().collect();
+        if let (Some(questions), Some(external)) = (&mut self.questions, known.first()) {
+            let taken: Vec<_> = known.iter().copied().collect();
+            let knowing = questions.knowing(external.ip(), &taken);
+            let woken = self.children.add_awake(now, knowing);
+            woken.into_iter().for_each(|asks| self.note(asked(asks)));
+        }
+        let end = self.order_volleys(now);
+        self.calm = end;
+        self.enter(Stage::Trying, end + SEQUENCE);
+    }
+
+    /// Orders both blocks of volleys; when they, and the listening after them, are over.
+    fn order_volleys(&mut self, now: Instant) -> Instant {
+        let patience = self.patience;
+        let first = self.targets(&[
+            Question::UnsolicitedSyn,
+            Question::Filtering,
+            Question::SimultaneousOpen,
+        ]);
+        let second = self.targets(&[Question::FilteringEstablished]);
+        let Some(questions) = &mut self.questions else { return now };
+        let later = patience.second_block();
+        let volleys = patience.tries * patience.repetitions;
+        let mut shots = block(&first, &patience, Duration::ZERO, 0, &mut questions.random);
+        shots.extend(block(&second, &patience, later, volleys, &mut questions.random));
+        for (name, of_this) in self.by_owner(shots, |shot| shot.from) {
+            let proven = self.reflectors.get(&name).map(|reflector| &reflector.proven);
+            let shots = of_this.into_iter();
+            let shots: Vec<Shot> = shots
+                .filter(|shot| proven.is_some_and(|own| own.contains(&shot.to.ip())))
+                .collect();
+            self.tell(name, Message::Shoot { shots });
+        }
+        let round_trip = self.round_trip(now);
+        let listened = patience.block() + patience.listen.unwrap_or_default();
+        let settled = later + patience.block() + settle(round_trip);
+        now + round_trip + listened.max(settled)
+    }
+
+    fn targets(&self, questions: &[Question]) -> Targets {
+        let aims = |question: &Question, repetition| self.children.aims(*question, repetition);
+        let companions = [Question::CompanionSyn, Question::CompanionSynAck];
+        let repetition = |number| questions.iter().flat_map(|asked| aims(asked, number)).collect();
+        Targets {
+            tests: (0..self.patience.repetitions).map(repetition).collect(),
+            companions: companions.iter().flat_map(|companion| aims(companion, 0)).collect(),
+        }
+    }
+
+    /// Sequential ports take quiet to predict: everything that takes ports must be done.
+    pub(super) fn wants_sequence(&self) -> bool {
+        !self.sequencing && self.sightings.look_sequential() && !self.sightings.hairpinned
+    }
+
+    pub(super) fn begin_sequence(&mut self, now: Instant) {
+        self.sequencing = true;
+        self.wake(now, |question| question == Question::HairpinningPredicted);
+    }
+
+    pub(super) fn is_quiet(&self) -> bool {
+        self.stage == Stage::Trying
+            && self.children.are_done(|question| question != Question::HairpinningPredicted)
+    }
+
+    fn finish(&mut self, now: Instant) {
+        self.note(Fact::ListenedUntil { until: now });
+        self.tell_all(&Message::Finish);
+        self.enter(Stage::Finishing, now + FINISH);
+    }
+
+    fn complete(&mut self) {
+        if self.reflectors.values().all(|reflector| reflector.finished) {
+            self.note(Fact::Complete);
+        }
+        if self.unseen > 0 {
+            self.note(Fact::Trouble(Trouble::HostFirewall { packets: self.unseen }));
+        }
+        self.leave();
+    }
+
+    /// The longest round trip to a reflector, from the greeting.
+    fn round_trip(&self, now: Instant) -> Duration {
+        let trips = self.reflectors.values().map(|reflector| reflector.round_trip);
+        trips.max().unwrap_or_else(|| now.since_start())
+    }
+
+    /// Items by the reflector that owns the endpoint each is about.
+    fn by_owner<T>(
+        &self,
+        items: impl IntoIterator<Item = T>,
+        about: impl Fn(&T) -> Endpoint,
+    ) -> BTreeMap<Name, Vec<T>> {
+        let mut all: BTreeMap<Name, Vec<T>> =
+            self.reflectors.keys().map(|name| (*name, Vec::new())).collect();
+        for item in items {
+            let mut owners = self.reflectors.iter();
+            let owner = owners.find(|(_, reflector)| reflector.endpoints.contains(&about(&item)));
+            let name = owner.map(|(name, _)| *name);
+            if let Some(of_this) = name.and_then(|name| all.get_mut(&name)) {
+                of_this.push(item);
+            }
+        }
+        all
+    }
+}
+
+pub const fn number(name: Name) -> u8 {
+    (name.0 & 0xff) as u8
+}
+
+fn asked((question, probe, internal): (Question, ProbeId, Vec<Endpoint>)) -> Fact {
+    Fact::Asked { probe, question, internal }
+}
+
+/// Connecting, greeting, announcing, checking, opening, trying and finishing each take one.
+const ROUND_TRIPS: u32 = 7;
