@@ -126,6 +126,7 @@ mod tests {
                     longest: Duration::from_nanos(longest),
                     internal: vec![address.into()],
                     seed,
+                    round_trips: 3,
                 }
             }),
             any_instant().prop_map(|until| Fact::ListenedUntil { until }),

@@ -28,12 +28,27 @@ pub use screen::{Progress, Screen};
 use args::CommandLine;
 use finish::{complain, show};
 
-/// Does what the process's arguments ask for. Ends the process where they make no sense, or ask for
-/// help.
+/// Does what the process's arguments ask for.
 pub fn main() -> ExitCode {
-    let request = Request::new(CommandLine::parse(), &Surroundings::of_process());
+    let line = match CommandLine::try_parse() {
+        Ok(line) => line,
+        Err(error) => return usage(&error).into(),
+    };
+    let request = Request::new(line, &Surroundings::of_process());
     let done = request.and_then(|request| run::dispatch(&request));
     done.inspect_err(complain).unwrap_or(Exit::CouldNotAsk).into()
+}
+
+/// Prints the help that was asked for, or why the arguments make no sense.
+fn usage(error: &clap::Error) -> Exit {
+    if error.use_stderr() {
+        let text = error.render().to_string();
+        eprint!("{}", text.replace("\nFor more information, try", "\nhint: for more, try"));
+        return Exit::CouldNotAsk;
+    }
+    // Whoever asked for help and then went away needs none.
+    let _ = error.print();
+    Exit::Answered
 }
 
 /// Prints a completion script.

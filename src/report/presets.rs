@@ -1,5 +1,6 @@
 //! The NATs that have a name, as a table and as JSON.
 
+use comfy_table::ColumnConstraint;
 use serde_json::{Value, json};
 
 use super::table::{plain, text_of};
@@ -8,9 +9,10 @@ use crate::nat::{PRESETS, Preset};
 /// The presets as text of this many columns.
 pub fn presets_table(width: u16) -> String {
     let mut table = plain(width);
-    table.set_header(["NAT", "What it is", "Stands for"]);
+    table.set_header(["NAT", "What it is, and what it stands for"]);
+    table.set_constraints([ColumnConstraint::ContentWidth]);
     for Preset { name, about, cites, .. } in PRESETS {
-        table.add_row([name, about, cites]);
+        table.add_row([(*name).to_owned(), format!("{about}\n  {cites}")]);
     }
     text_of(&table) + "\n"
 }

@@ -137,6 +137,10 @@ pub const fn remedy_for(trouble: &Trouble) -> &'static str {
             "check the name and port, and that 'tso-probe serve' runs there and its control port is \
              open; --lab tries a NAT on this machine instead"
         }
+        Trouble::Silent { .. } => {
+            "check that the port is the control port of 'tso-probe serve'; a firewall may swallow \
+             what it answers"
+        }
         Trouble::Gone { .. } => "run again; if it stays, look at what 'tso-probe serve' says there",
         Trouble::Refused { .. } => "try again later, or another reflector",
         Trouble::Version { .. } => "run the same version of tso-probe here and on the reflector",
@@ -174,6 +178,7 @@ pub const fn question(question: Question) -> &'static str {
         Question::UnsolicitedSyn => "asks what meets an unsolicited SYN",
         Question::SimultaneousOpen => "asks for a simultaneous open",
         Question::Hairpinning => "asks for hairpinning",
+        Question::HairpinningPredicted => "asks for hairpinning, to a predicted port",
         Question::PortClash(_) => "asks what happens on a port clash",
         Question::CompanionSyn => "proves that SYNs get through",
         Question::CompanionSynAck => "proves that SYN,ACKs get through",
