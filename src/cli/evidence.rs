@@ -44,10 +44,17 @@ pub fn save(path: &Path, octets: &[u8]) -> Result<(), Failure> {
 fn fill(path: &Path, octets: &[u8]) -> io::Result<()> {
     let mut file = create(path)?;
     file.write_all(octets)?;
-    if let Some((user, group)) = invoking_user() {
-        fchown(&file, Some(user), Some(group))?;
-    }
+    give_away(&file)?;
     file.sync_all()
+}
+
+/// Makes the invoking user the owner, unless sudo made us somebody who may not.
+fn give_away(file: &File) -> io::Result<()> {
+    let Some((user, group)) = invoking_user() else { return Ok(()) };
+    match fchown(file, Some(user), Some(group)) {
+        Err(why) if why.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        given => given,
+    }
 }
 
 /// A new file that others may not read: it tells of addresses. It must be new, since whoever may

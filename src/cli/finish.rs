@@ -15,16 +15,19 @@ use crate::verdict::{Unknown, Verdict};
 /// Shows a verdict, keeps its evidence, and says how it all ended. A failure to keep the evidence
 /// comes after the answer, which is worth having without it.
 pub fn finish(output: &Output, evidence: Evidence, verdict: Verdict) -> Exit {
-    let (mut evidence, mut verdict) = (evidence, verdict);
-    if output.mask {
-        let mut masker = Masker::new(&verdict);
-        masker.verdict(&mut verdict);
-        masker.run(&mut evidence.run);
-    }
+    let (evidence, verdict) =
+        if output.mask { masked(evidence, verdict) } else { (evidence, verdict) };
     show(&answer(output.form, &verdict, Screen::of_stdout()));
     complaint(&verdict).iter().for_each(complain);
     let kept = keep(output, &evidence, &verdict);
     kept.inspect_err(complain).map_or(Exit::CouldNotAsk, |()| Exit::of(&verdict))
+}
+
+fn masked(mut evidence: Evidence, mut verdict: Verdict) -> (Evidence, Verdict) {
+    let mut masker = Masker::new(&verdict);
+    masker.verdict(&mut verdict);
+    masker.run(&mut evidence.run);
+    (evidence, verdict)
 }
 
 /// The answer as text, its last line ended.
@@ -68,8 +71,9 @@ pub fn complain(failure: &Failure) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::Trouble;
+    use crate::engine::{Fact, Run, Trouble};
     use crate::report::testing::{known, unknown};
+    use crate::time::{Duration, Instant};
 
     #[test]
     fn json_is_one_object_and_a_line_end() {
@@ -93,6 +97,19 @@ mod tests {
         let complaint = complaint(&verdict);
         assert_eq!(complaint[0].error, "Reflector 1 cannot be reached.");
         assert!(complaint[0].hint.contains("control port"), "{complaint:?}");
+    }
+
+    #[test]
+    fn the_evidence_that_is_kept_reads_back() {
+        let path = std::env::temp_dir().join(format!("tso-probe-{}-kept", std::process::id()));
+        let output = Output { evidence: Some(path.clone()), ..Output::default() };
+        let started = Duration::from_secs(1_700_000_000);
+        let facts = vec![(Instant::START, Fact::Complete)];
+        let evidence = Evidence { run: Run { facts, ..Run::default() }, started };
+        assert_eq!(keep(&output, &evidence, &known()), Ok(()));
+        let octets = std::fs::read(&path).expect("it was written");
+        assert_eq!(capture::read(&octets), Ok(evidence));
+        std::fs::remove_file(path).expect("it is ours");
     }
 
     #[test]

@@ -181,6 +181,7 @@ mod tests {
     use crate::report::testing::known;
     use crate::time::Instant;
     use crate::wire::testing::any_packet;
+    use crate::wire::{Segment, Seq};
 
     #[test]
     fn a_verdict_keeps_its_meaning_and_loses_its_addresses() {
@@ -191,6 +192,21 @@ mod tests {
         assert!(verdict.summary.contains("towards 198.51.100.1 does"), "{}", verdict.summary);
         assert_eq!(verdict.troubles, ["Reflector 2 (203.0.113.1:5383) went away."]);
         assert_eq!(verdict.vantage.reflectors[1].to_string(), "[2001:db8:2::1]:5384");
+    }
+
+    #[test]
+    fn a_verdict_and_its_run_agree() {
+        let mut verdict = known();
+        let source = Endpoint::new(verdict.vantage.internal[0], 5000);
+        let packet = Packet::tcp(source, verdict.vantage.reflectors[0], Segment::syn(Seq(1), 0));
+        let mut run = Run::default();
+        run.note(Instant::START, Fact::seen(record(packet)));
+        let mut masker = Masker::new(&verdict);
+        masker.run(&mut run);
+        masker.verdict(&mut verdict);
+        let masked = Endpoint::new(verdict.vantage.internal[0], 5000);
+        assert_eq!(run.trace[0].packet.endpoints(), Some((masked, verdict.vantage.reflectors[0])));
+        assert_ne!(masked, source);
     }
 
     #[test]
@@ -218,9 +234,6 @@ mod tests {
         fn packets_with_the_same_addresses_keep_them_the_same(
             packets in proptest::collection::vec(any_packet(), 1..300),
         ) {
-            let record = |packet| Record {
-                at: Instant::START, place: Place::Prober, inbound: true, probe: None, volley: None, packet,
-            };
             let before = Run { trace: packets.into_iter().map(record).collect(), facts: Vec::new() };
             let mut after = before.clone();
             Masker::default().run(&mut after);
@@ -232,5 +245,10 @@ mod tests {
             let back: BTreeMap<_, _> = after.iter().zip(&before).collect();
             prop_assert!(before.iter().zip(&after).all(|(old, new)| masks[old] == new && back[new] == old));
         }
+    }
+
+    fn record(packet: Packet) -> Record {
+        let (probe, volley) = (None, None);
+        Record { at: Instant::START, place: Place::Prober, inbound: true, probe, volley, packet }
     }
 }
