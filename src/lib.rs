@@ -8,11 +8,14 @@
 //!
 //! Modules in order; each imports only what stands above it, which a test enforces.
 
-pub mod engine;
-pub mod nat;
-pub mod probe;
-pub mod rendezvous;
-pub mod sim;
 pub mod time;
-pub mod verdict;
 pub mod wire;
+pub mod nat;
+pub mod engine;
+pub mod rendezvous;
+pub mod probe;
+pub mod capture;
+pub mod verdict;
+pub mod sim;
+pub mod report;
+pub mod cli;

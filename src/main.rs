@@ -1,3 +1,5 @@
 //! The `tso-probe` command.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    tso_probe::cli::main()
+}

@@ -87,8 +87,9 @@ pub enum Fact {
         /// The internal endpoints that it asks from; none when it asks from outside alone.
         internal: Vec<Endpoint>,
     },
-    /// A packet was seen. Drivers put it into the trace.
-    Seen(#[serde(skip)] SeenRecord),
+    /// A packet was seen. Drivers put it into the trace, the one place where it is kept.
+    #[serde(skip)]
+    Seen(SeenRecord),
     /// The plan stopped listening for answers to unsolicited SYNs at this moment.
     ListenedUntil {
         /// That moment, on the prober's clock.
@@ -103,13 +104,6 @@ pub enum Fact {
 /// A record on its way into the trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SeenRecord(pub Box<Record>);
-
-/// Facts that carry a packet are never read back: the trace carries those.
-impl Default for SeenRecord {
-    fn default() -> Self {
-        unreachable!("a packet is kept in the trace, not among the facts")
-    }
-}
 
 /// How much patience a plan has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -268,6 +262,14 @@ impl Run {
 }
 
 impl Fact {
+    /// The trouble that it tells of, if it does.
+    pub fn trouble(&self) -> Option<Trouble> {
+        match self {
+            Self::Trouble(trouble) => Some(trouble.clone()),
+            _ => None,
+        }
+    }
+
     /// A packet seen, on its way into the trace.
     pub fn seen(record: Record) -> Self {
         Self::Seen(SeenRecord(Box::new(record)))

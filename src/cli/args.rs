@@ -1,0 +1,138 @@
+//! The command line as it is typed; [`super::request`] makes sense of it.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+use super::parse::{Listen, parse_delay, parse_ports};
+use super::request::{CONTROL_PORT, Host, PROBE_PORTS};
+use crate::time::Duration;
+
+/// Tells how a NAT treats TCP (RFC 5382), with packets as proof.
+#[derive(Debug, Parser)]
+#[command(name = "tso-probe", version, arg_required_else_help = true, max_term_width = 100)]
+pub struct CommandLine {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Classify the NAT's TCP behaviour
+    #[command(after_help = CLASSIFY_HELP)]
+    Classify(Box<ClassifyArgs>),
+    /// Be the reflector that others classify their NATs with
+    Serve(ServeArgs),
+    /// NATs on this machine
+    #[command(subcommand)]
+    Lab(LabCommand),
+    /// Print a completion script for a shell
+    Completions {
+        /// For which shell
+        shell: Shell,
+    },
+    /// Print a manual page
+    Man {
+        /// Of which command; without one, of tso-probe
+        command: Option<String>,
+    },
+}
+
+/// `classify`'s arguments.
+#[derive(Args, Debug)]
+pub struct ClassifyArgs {
+    /// Against this reflector (a 'tso-probe serve'); twice for two hosts as its two addresses
+    #[arg(long, value_name = "HOST[:PORT]", group = "source")]
+    pub reflector: Vec<Host>,
+    /// Through a NAT on this machine, with real packets
+    #[arg(long, value_name = "NAT", group = "source", num_args = 0..=1)]
+    #[arg(default_missing_value = LAB_NAT)]
+    pub lab: Option<String>,
+    /// Through a simulated NAT: virtual time, no privileges, instant
+    #[arg(long, value_name = "NAT", group = "source")]
+    pub sim: Option<String>,
+    /// Judge an evidence file again
+    #[arg(long, value_name = "FILE", group = "source")]
+    pub from: Option<PathBuf>,
+    /// Another address of this host behind the same NAT, to provoke port clashes with
+    #[arg(long, value_name = "ADDR", conflicts_with_all = ["lab", "sim", "from"])]
+    pub second_internal: Option<IpAddr>,
+    /// Take the reflector from this file
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["lab", "sim", "from"])]
+    pub config: Option<PathBuf>,
+    /// One-way delay of the lab's or the simulation's path: 50ms, 1.5s
+    #[arg(long, value_name = "TIME", value_parser = parse_delay)]
+    #[arg(conflicts_with_all = ["reflector", "from", "config"])]
+    pub delay: Option<Duration>,
+    /// Less patience: error bound 10⁻⁶, and no wait for REQ-4's 6 seconds
+    #[arg(long, conflicts_with_all = ["full", "from"])]
+    pub quick: bool,
+    /// More patience with a lossy path
+    #[arg(long, conflicts_with = "from")]
+    pub full: bool,
+    /// Draw ports and sequence numbers from this seed
+    #[arg(long, value_name = "N", conflicts_with = "from")]
+    pub seed: Option<u64>,
+    /// Answer in JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Print the schema of the JSON and do nothing else
+    #[arg(long)]
+    pub json_schema: bool,
+    /// Write packets and facts to this file, which Wireshark opens and --from reads
+    #[arg(long, value_name = "FILE.pcapng")]
+    pub evidence: Option<PathBuf>,
+    /// Replace addresses consistently, in the answer and in the evidence
+    #[arg(long)]
+    pub mask: bool,
+    /// Say on stderr what goes on, a line each
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// `serve`'s arguments.
+#[derive(Args, Debug)]
+pub struct ServeArgs {
+    /// The address to serve on, and the port for control connections
+    #[arg(long, value_name = "ADDR[:PORT]")]
+    pub listen: Option<Listen>,
+    /// A second address of this host, which makes address-dependence visible
+    #[arg(long, value_name = "ADDR")]
+    pub alternate: Option<IpAddr>,
+    #[arg(long, value_name = "PORT", help = format!("The port for control connections [default: {CONTROL_PORT}]"))]
+    pub control_port: Option<u16>,
+    #[arg(long, value_name = "A,B", value_parser = parse_ports)]
+    #[arg(help = format!("The two ports for probes [default: {},{}]", PROBE_PORTS[0], PROBE_PORTS[1]))]
+    pub probe_ports: Option<[u16; 2]>,
+    /// Say on stderr what goes on, a line each
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// `lab`'s commands.
+#[derive(Debug, Subcommand)]
+pub enum LabCommand {
+    /// List the NATs that have a name
+    List {
+        /// Answer in JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// The NAT of a bare `--lab`: the one that most homes have, as the kernel does it.
+const LAB_NAT: &str = "openwrt-kernel";
+
+const CLASSIFY_HELP: &str = "\
+NAT is a preset ('tso-probe lab list'), knobs (mapping=apdm,filtering=adf), or both (openwrt,hold=6s).
+
+Without a source, the reflector is that of --config, of TSO_PROBE_REFLECTOR, of
+~/.config/tso-probe.toml or of /etc/tso-probe.toml, whichever comes first:
+  reflector = [\"reflector.example.net\"]
+  second_internal = \"192.0.2.7\"
+
+Exit codes: 0 answered, 2 could not ask, 3 asked, but a core finding is unknown.";

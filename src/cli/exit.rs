@@ -1,0 +1,109 @@
+//! The exit code of `classify`, from its verdict alone.
+
+use crate::engine::Effort;
+use crate::verdict::{Unknown, Verdict};
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Asked and answered.
+    Answered = 0,
+    /// Asked and answered, and the answer is no.
+    No = 1,
+    /// It could not ask.
+    CouldNotAsk = 2,
+    /// Asked, but a core finding is unknown.
+    CoreUnknown = 3,
+}
+
+impl Exit {
+    /// How a classification ended. The core findings are mapping, filtering, the simultaneous open
+    /// and, unless the run was a quick one, what meets an unsolicited SYN.
+    pub fn of(verdict: &Verdict) -> Self {
+        let core = core(verdict);
+        let unknown: Vec<_> = core.iter().copied().flatten().collect();
+        let could_not_ask =
+            |why: &Unknown| matches!(why, Unknown::NeedsReflector | Unknown::NeedsPrivilege);
+        let nothing_known = unknown.len() == core.len();
+        match unknown.as_slice() {
+            [] => Self::Answered,
+            whys if nothing_known && whys.iter().all(could_not_ask) => Self::CouldNotAsk,
+            _ if nothing_known && !verdict.trouble.is_empty() => Self::CouldNotAsk,
+            _ => Self::CoreUnknown,
+        }
+    }
+}
+
+impl From<Exit> for std::process::ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why each core finding is unknown, or none where it is known.
+fn core(verdict: &Verdict) -> Vec<Option<Unknown>> {
+    let findings = &verdict.findings;
+    let mut core = vec![
+        findings.mapping.why(),
+        findings.filtering.after_syn.why(),
+        findings.simultaneous_open.why(),
+    ];
+    if verdict.plan.effort != Effort::Quick {
+        core.push(findings.unsolicited_syn.unmapped_port.why());
+    }
+    core
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Trouble;
+    use crate::report::testing::{known, unknown};
+    use crate::verdict::Finding;
+
+    #[test]
+    fn with_every_core_finding_known_it_is_answered() {
+        let mut verdict = known();
+        verdict.findings.hairpinning = Finding::unknown(Unknown::NotAsked);
+        verdict.findings.on_port_clash = Finding::unknown(Unknown::NeedsSecondInternal);
+        assert_eq!(Exit::of(&verdict), Exit::Answered);
+    }
+
+    #[test]
+    fn with_one_core_finding_unknown_it_is_not() {
+        let mut verdict = known();
+        verdict.findings.filtering.after_syn = Finding::unknown(Unknown::NeedsSecondAddress);
+        assert_eq!(Exit::of(&verdict), Exit::CoreUnknown);
+    }
+
+    #[test]
+    fn a_quick_run_need_not_know_what_meets_an_unsolicited_syn() {
+        let mut verdict = known();
+        verdict.findings.unsolicited_syn.unmapped_port = Finding::unknown(Unknown::NotWaited);
+        assert_eq!(Exit::of(&verdict), Exit::CoreUnknown);
+        verdict.plan.effort = Effort::Quick;
+        assert_eq!(Exit::of(&verdict), Exit::Answered);
+    }
+
+    #[test]
+    fn without_a_reflector_or_privilege_it_could_not_ask() {
+        assert_eq!(Exit::of(&unknown(Unknown::NeedsReflector)), Exit::CouldNotAsk);
+        assert_eq!(Exit::of(&unknown(Unknown::NeedsPrivilege)), Exit::CouldNotAsk);
+    }
+
+    #[test]
+    fn with_nothing_known_it_depends_on_whether_something_went_wrong() {
+        let mut verdict = unknown(Unknown::NoAnswer);
+        assert_eq!(Exit::of(&verdict), Exit::CoreUnknown);
+        verdict.trouble.push(Trouble::Unreachable { reflector: 0 });
+        assert_eq!(Exit::of(&verdict), Exit::CouldNotAsk);
+    }
+
+    #[test]
+    fn trouble_that_left_the_core_known_is_no_failure() {
+        let mut verdict = known();
+        verdict.trouble.push(Trouble::Gone { reflector: 1 });
+        assert_eq!(Exit::of(&verdict), Exit::Answered);
+    }
+}

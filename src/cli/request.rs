@@ -1,0 +1,264 @@
+//! What is asked for, validated: everything that can be wrong with arguments is found here, before
+//! anything is done.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap_complete::Shell;
+
+use super::args::{ClassifyArgs, Command, CommandLine, LabCommand, ServeArgs};
+use super::config::{self, Config, REFLECTOR, Surroundings};
+use super::failure::Failure;
+use crate::engine::Effort;
+use crate::time::Duration;
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Request {
+    /// Classify a NAT.
+    Classify(Classify),
+    /// Print the schema of `classify`'s JSON.
+    ClassifySchema,
+    /// Be a reflector.
+    Serve(Serve),
+    /// List the NATs that have a name.
+    LabList(Form),
+    /// Print a completion script.
+    Completions(Shell),
+    /// Print the manual page of this command, or of them all together.
+    Man(Option<String>),
+}
+
+/// A NAT to classify.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Classify {
+    /// Where the NAT is.
+    pub source: Source,
+    /// With how much patience.
+    pub effort: Effort,
+    /// What randomness to draw from, if that is laid down.
+    pub seed: Option<u64>,
+    /// What becomes of the answer.
+    pub output: Output,
+}
+
+/// Where a NAT is, or was.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Source {
+    /// Between this host and these reflectors.
+    Live {
+        /// One, two, or none if none is known: then what is known locally is all there is to say.
+        reflectors: Vec<Host>,
+        /// Another address of this host behind the same NAT.
+        second_internal: Option<IpAddr>,
+    },
+    /// On this machine, with real packets.
+    Lab(Modelled),
+    /// Simulated.
+    Sim(Modelled),
+    /// In an evidence file.
+    File(PathBuf),
+}
+
+/// A NAT by its description, and the path through it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Modelled {
+    /// As `nat::Nat` reads it.
+    pub nat: String,
+    /// The path's one-way delay, if that is laid down.
+    pub delay: Option<Duration>,
+}
+
+/// What becomes of an answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Output {
+    /// How it is shown.
+    pub form: Form,
+    /// Where the evidence goes, if it is to be kept.
+    pub evidence: Option<PathBuf>,
+    /// Whether addresses are replaced.
+    pub mask: bool,
+    /// How much is said on the way; zero is the least.
+    pub verbosity: u8,
+}
+
+/// How an answer is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Form {
+    /// As tables and prose.
+    #[default]
+    Text,
+    /// As JSON.
+    Json,
+}
+
+/// A host by name or address, and the port of its control connections.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// Its name or address, without brackets.
+    pub name: String,
+    /// The port.
+    pub port: u16,
+}
+
+/// A reflector to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Serve {
+    /// The address to serve on; none for the one that this host reaches the Internet from.
+    pub listen: Option<IpAddr>,
+    /// A second address.
+    pub alternate: Option<IpAddr>,
+    /// The port for control connections.
+    pub control_port: u16,
+    /// The two ports for probes.
+    pub probe_ports: [u16; 2],
+    /// How much is said on the way; zero is the least.
+    pub verbosity: u8,
+}
+
+/// The port for control connections, if none is given: the number of the RFC, which nobody has
+/// registered.
+pub const CONTROL_PORT: u16 = 5382;
+
+/// The ports for probes, if none are given.
+pub const PROBE_PORTS: [u16; 2] = [5383, 5384];
+
+impl Request {
+    /// What the command line asks for, given the surroundings.
+    ///
+    /// # Errors
+    /// If it makes no sense, or a configuration that it needs is broken.
+    pub fn new(line: CommandLine, surroundings: &Surroundings) -> Result<Self, Failure> {
+        Ok(match line.command {
+            Command::Classify(args) if args.json_schema => Self::ClassifySchema,
+            Command::Classify(args) => Self::Classify(Classify::new(*args, surroundings)?),
+            Command::Serve(args) => Self::Serve(Serve::new(&args)?),
+            Command::Lab(LabCommand::List { json }) => Self::LabList(Form::new(json)),
+            Command::Completions { shell } => Self::Completions(shell),
+            Command::Man { command } => Self::Man(command),
+        })
+    }
+}
+
+impl Classify {
+    fn new(args: ClassifyArgs, surroundings: &Surroundings) -> Result<Self, Failure> {
+        let effort = match (args.quick, args.full) {
+            (true, _) => Effort::Quick,
+            (_, true) => Effort::Full,
+            _ => Effort::Default,
+        };
+        let output = Output {
+            form: Form::new(args.json),
+            evidence: args.evidence.clone(),
+            mask: args.mask,
+            verbosity: args.verbose,
+        };
+        Ok(Self { effort, seed: args.seed, output, source: Source::new(args, surroundings)? })
+    }
+}
+
+impl Source {
+    fn new(args: ClassifyArgs, surroundings: &Surroundings) -> Result<Self, Failure> {
+        let delay = args.delay;
+        match (args.lab, args.sim, args.from) {
+            (Some(nat), ..) => Ok(Self::Lab(Modelled { nat, delay })),
+            (_, Some(nat), _) => Ok(Self::Sim(Modelled { nat, delay })),
+            (_, _, Some(file)) => Ok(Self::File(file)),
+            _ if delay.is_some() => {
+                Err(Failure::new("--delay is for a NAT on this machine", "add --lab or --sim NAT"))
+            }
+            _ => Self::live(args.reflector, args.second_internal, args.config, surroundings),
+        }
+    }
+
+    /// Arguments go before `--config`, that before the environment, that before the files that are
+    /// looked for.
+    fn live(
+        given: Vec<Host>,
+        second_internal: Option<IpAddr>,
+        file: Option<PathBuf>,
+        surroundings: &Surroundings,
+    ) -> Result<Self, Failure> {
+        let named = file.as_deref().map(config::read).transpose()?;
+        let Config { reflector: in_environment, .. } = of_environment(surroundings);
+        let found = match &named {
+            Some(config) => config.clone(),
+            None => surroundings.config()?,
+        };
+        let of_config = match named {
+            Some(config) if !config.reflector.is_empty() => config.reflector,
+            _ if !in_environment.is_empty() => in_environment,
+            _ => found.reflector,
+        };
+        let reflectors = if given.is_empty() { hosts(&of_config)? } else { given };
+        if reflectors.len() > 2 {
+            return Err(Failure::new(
+                format!("{} reflectors were given", reflectors.len()),
+                "give one, or two that serve as two addresses",
+            ));
+        }
+        Ok(Self::Live { reflectors, second_internal: second_internal.or(found.second_internal) })
+    }
+}
+
+fn of_environment(surroundings: &Surroundings) -> Config {
+    let names = surroundings.reflector.as_deref().unwrap_or_default().split(',');
+    let names = names.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
+    Config { reflector: names.collect(), second_internal: None }
+}
+
+fn hosts(names: &[String]) -> Result<Vec<Host>, Failure> {
+    let host = |name: &String| {
+        name.parse().map_err(|why: String| {
+            let hint = format!("mend it in the configuration file or in {REFLECTOR}");
+            Failure::new(format!("the reflector '{name}' is none: {why}"), hint)
+        })
+    };
+    names.iter().map(host).collect()
+}
+
+impl Serve {
+    fn new(args: &ServeArgs) -> Result<Self, Failure> {
+        let in_listen = args.listen.and_then(|listen| listen.port);
+        if let (Some(one), Some(other)) = (in_listen, args.control_port)
+            && one != other
+        {
+            let error = format!("--listen says port {one}, --control-port says {other}");
+            return Err(Failure::new(error, "give the control port once"));
+        }
+        let control_port = in_listen.or(args.control_port).unwrap_or(CONTROL_PORT);
+        let probe_ports = args.probe_ports.unwrap_or(PROBE_PORTS);
+        let listen = args.listen.map(|listen| listen.address);
+        check_ports(control_port, probe_ports)?;
+        check_addresses(listen, args.alternate)?;
+        let (alternate, verbosity) = (args.alternate, args.verbose);
+        Ok(Self { listen, alternate, control_port, probe_ports, verbosity })
+    }
+}
+
+fn check_ports(control: u16, probes: [u16; 2]) -> Result<(), Failure> {
+    if control == 0 || probes.contains(&control) {
+        let error = format!("port {control} cannot be the control port beside {probes:?}");
+        return Err(Failure::new(error, "give three different ports, none of them 0"));
+    }
+    Ok(())
+}
+
+fn check_addresses(listen: Option<IpAddr>, alternate: Option<IpAddr>) -> Result<(), Failure> {
+    let (Some(listen), Some(alternate)) = (listen, alternate) else { return Ok(()) };
+    if listen == alternate {
+        let error = format!("--listen and --alternate are both {listen}");
+        return Err(Failure::new(error, "give another address of this host as --alternate"));
+    }
+    if listen.is_ipv4() != alternate.is_ipv4() {
+        let error = format!("{listen} and {alternate} are of two families");
+        return Err(Failure::new(error, "give two IPv4 addresses, or two IPv6 ones"));
+    }
+    Ok(())
+}
+
+impl Form {
+    const fn new(json: bool) -> Self {
+        if json { Self::Json } else { Self::Text }
+    }
+}
