@@ -1,0 +1,235 @@
+//! The host's own TCP, and held ports.
+
+use std::{io::ErrorKind, net::SocketAddr, time::Duration};
+
+use tso_probe::os::{
+    Kind,
+    netns::Namespace,
+    poll::{self, Interest},
+    reserve::{reserve, reserve_fresh},
+    tcp::{self, Bind, Options, Progress, Stream},
+};
+
+use super::support::{Case, Host, Needs, Wire, at, in_ms, interface, ip, within_ms};
+
+const NEEDS: &[Needs] = &[Needs::Root, Needs::Tun];
+
+pub const CASES: &[Case] = &[
+    Case {
+        name: "a_held_port_is_closed_to_the_outside_and_nobody_else_gets_it",
+        needs: &[Needs::Root],
+        run: held,
+    },
+    Case { name: "a_fresh_port_is_the_first_free_one_offered", needs: &[Needs::Root], run: fresh },
+    Case {
+        name: "a_connection_is_made_used_and_ended_without_blocking",
+        needs: &[Needs::Root],
+        run: whole_life,
+    },
+    Case { name: "a_reset_reaches_the_other_end", needs: &[Needs::Root], run: reset },
+    Case { name: "a_refusal_is_an_outcome", needs: &[Needs::Root], run: refused },
+    Case {
+        name: "an_unanswered_attempt_is_pending_until_its_user_timeout",
+        needs: NEEDS,
+        run: unanswered,
+    },
+    Case {
+        name: "one_port_serves_a_listener_and_two_attempts",
+        needs: &[Needs::Root],
+        run: shared,
+    },
+    Case { name: "a_dead_peer_is_found", needs: NEEDS, run: dead_peer },
+    Case { name: "two_syns_that_cross_open_one_connection", needs: NEEDS, run: crossed },
+    Case { name: "a_ttl_is_used", needs: NEEDS, run: ttl },
+];
+
+fn held() {
+    in_namespace(|| {
+        let held = reserve(at("127.0.0.1:4000")).unwrap();
+        let error = reserve(at("127.0.0.1:4000")).unwrap_err();
+        assert_eq!(error.kind, Kind::Taken);
+        assert!(error.hint.as_ref().unwrap().contains("sport = :4000"), "{error:?}");
+        assert!(tcp::listen(Bind::Exact(at("127.0.0.1:4000")), 1).is_err());
+        let shared = Bind::Shared(at("127.0.0.1:4000"));
+        assert!(tcp::connect(shared, at("127.0.0.1:9"), &Options::default()).is_err());
+        let mut stream = attempt(Bind::Kernel, held.endpoint());
+        assert_eq!(failure(&mut stream), ErrorKind::ConnectionRefused);
+        let foreign = reserve(at("192.0.2.1:4000")).unwrap_err();
+        assert!(foreign.hint.unwrap().contains("one of this host"));
+        drop(held);
+        reserve(at("127.0.0.1:4000")).unwrap();
+        assert_ne!(reserve(at("127.0.0.1:0")).unwrap().endpoint().port(), 0);
+        assert_eq!(reserve(at("[::1]:4000")).unwrap().endpoint(), at("[::1]:4000"));
+    });
+}
+
+fn fresh() {
+    in_namespace(|| {
+        let local = ip("127.0.0.1");
+        let first = reserve_fresh(local, 4000..=4001).unwrap();
+        let second = reserve_fresh(local, 4000..=4001).unwrap();
+        assert_eq!((first.endpoint().port(), second.endpoint().port()), (4000, 4001));
+        let none = reserve_fresh(local, 4000..=4001).unwrap_err();
+        assert_eq!(none.kind, Kind::Taken);
+        // A held port can become a connection or a listener.
+        let listener = tcp::listen(Bind::Held(first), 1).unwrap();
+        let mut stream = attempt(Bind::Held(second), listener.local().unwrap());
+        established(&mut stream);
+        let accepted = accept(&listener);
+        assert_eq!(accepted.remote(), at("127.0.0.1:4001"));
+    });
+}
+
+fn whole_life() {
+    in_namespace(|| {
+        let (mut ours, mut theirs) = pair();
+        let mut buffer = [0; 16];
+        assert_eq!(ours.read(&mut buffer).unwrap(), None);
+        assert_eq!(ours.write(b"question").unwrap(), Some(8));
+        ours.finish().unwrap();
+        assert_eq!(read(&mut theirs, &mut buffer).unwrap(), 8);
+        assert_eq!(&buffer[..8], b"question");
+        assert_eq!(read(&mut theirs, &mut buffer).unwrap(), 0);
+        theirs.write(b"answer").unwrap();
+        assert_eq!(read(&mut ours, &mut buffer).unwrap(), 6);
+        // The kernel says so when it has no more room.
+        let room = (0..10_000).take_while(|_| theirs.write(&[0; 65536]).unwrap().is_some());
+        assert!(room.count() < 10_000);
+    });
+}
+
+fn reset() {
+    in_namespace(|| {
+        let (ours, mut theirs) = pair();
+        ours.reset();
+        let error = read(&mut theirs, &mut [0; 16]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    });
+}
+
+fn refused() {
+    in_namespace(|| {
+        let mut stream = attempt(Bind::Kernel, at("127.0.0.1:9"));
+        assert_eq!(failure(&mut stream), ErrorKind::ConnectionRefused);
+        // Asked again it says the same, and does not start anew.
+        assert_eq!(failure(&mut stream), ErrorKind::ConnectionRefused);
+        let mut stream = attempt(Bind::Kernel, at("192.0.2.1:9"));
+        assert_eq!(failure(&mut stream), ErrorKind::NetworkUnreachable);
+    });
+}
+
+fn unanswered() {
+    let host = Host::new();
+    host.run(|| {
+        let options = Options { user_timeout: Duration::from_millis(1500), ..Options::default() };
+        let mut stream = tcp::connect(Bind::Kernel, at("10.0.0.2:80"), &options).unwrap();
+        for _ in 0..3 {
+            assert!(matches!(stream.progress(), Progress::Pending));
+        }
+        assert_eq!(stream.local().unwrap().ip(), ip("10.0.0.1"));
+        assert_eq!(host.segment_within(100).unwrap().flags, "S");
+        // Asking did not send anything.
+        assert_eq!(host.segment_within(300), None);
+        assert_eq!(failure(&mut stream), ErrorKind::TimedOut);
+    });
+}
+
+fn shared() {
+    in_namespace(|| {
+        let here = at("127.0.0.1:4000");
+        let _listener = tcp::listen(Bind::Shared(here), 8).unwrap();
+        for there in ["127.0.0.1:5001", "127.0.0.1:5002"] {
+            let listener = tcp::listen(Bind::Exact(at(there)), 8).unwrap();
+            let mut stream = attempt(Bind::Shared(here), at(there));
+            established(&mut stream);
+            assert_eq!(accept(&listener).remote(), here);
+        }
+    });
+}
+
+fn dead_peer() {
+    let [left, right] = [0; 2].map(|_| Namespace::create().unwrap());
+    let near = left.run(|| interface("l0", &["10.0.0.1/24"])).unwrap();
+    let far = right.run(|| interface("r0", &["10.0.0.2/24"])).unwrap();
+    let wire = Wire::new(near, far);
+    let options = Options { user_timeout: Duration::from_secs(1), ..Options::default() };
+    let listener = right.run(|| tcp::listen(Bind::Exact(at("10.0.0.2:80")), 1).unwrap()).unwrap();
+    let mut stream =
+        left.run(|| tcp::connect(Bind::Kernel, at("10.0.0.2:80"), &options).unwrap()).unwrap();
+    established(&mut stream);
+    let _accepted = accept(&listener);
+    let stopped = wire.cut();
+    stream.write(b"anybody there?").unwrap();
+    let error = read(&mut stream, &mut [0; 16]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+    drop(stopped);
+}
+
+fn crossed() {
+    let [left, right] = [0; 2].map(|_| Namespace::create().unwrap());
+    let near = left.run(|| interface("l0", &["10.0.0.1/24"])).unwrap();
+    let far = right.run(|| interface("r0", &["10.0.0.2/24"])).unwrap();
+    // The crossing window is the one-way delay.
+    let _wire = Wire::with_delay(near, far, Duration::from_millis(200));
+    let open = |namespace: &Namespace, from, to| {
+        let attempt = || attempt(Bind::Exact(at(from)), at(to));
+        namespace.run(attempt).unwrap()
+    };
+    let mut one = open(&left, "10.0.0.1:4000", "10.0.0.2:4000");
+    let mut other = open(&right, "10.0.0.2:4000", "10.0.0.1:4000");
+    established(&mut one);
+    established(&mut other);
+    one.write(b"hello").unwrap();
+    assert_eq!(read(&mut other, &mut [0; 16]).unwrap(), 5);
+}
+
+fn ttl() {
+    let host = Host::new();
+    let options = Options { ttl: Some(3), ..Options::default() };
+    let _stream = host.run(|| tcp::connect(Bind::Kernel, at("10.0.0.2:80"), &options).unwrap());
+    let mut buffer = [0; 2048];
+    assert!(within_ms(1000, || host.tun.read(&mut buffer).unwrap().is_some()));
+    assert_eq!(buffer[8], 3);
+}
+
+fn in_namespace(work: impl FnOnce() + Send) {
+    Namespace::create().unwrap().run(work).unwrap();
+}
+
+fn attempt(bind: Bind, remote: SocketAddr) -> Stream {
+    tcp::connect(bind, remote, &Options::default()).unwrap()
+}
+
+fn pair() -> (Stream, Stream) {
+    let listener = tcp::listen(Bind::Exact(at("127.0.0.1:0")), 1).unwrap();
+    let mut ours = attempt(Bind::Kernel, listener.local().unwrap());
+    established(&mut ours);
+    (ours, accept(&listener))
+}
+
+fn accept(listener: &tcp::Listener) -> Stream {
+    let options = Options::default();
+    poll::wait(&[Interest::read(listener)], Some(in_ms(3000))).unwrap();
+    let accepted = listener.accept(&options).unwrap().unwrap();
+    assert!(listener.accept(&options).unwrap().is_none());
+    accepted
+}
+
+fn established(stream: &mut Stream) {
+    poll::wait(&[Interest::write(stream)], Some(in_ms(5000))).unwrap();
+    let progress = stream.progress();
+    assert!(matches!(progress, Progress::Established), "{progress:?}");
+}
+
+fn failure(stream: &mut Stream) -> ErrorKind {
+    poll::wait(&[Interest::write(stream)], Some(in_ms(5000))).unwrap();
+    match stream.progress() {
+        Progress::Failed(error) => error.kind(),
+        progress => panic!("{progress:?}"),
+    }
+}
+
+fn read(stream: &mut Stream, buffer: &mut [u8]) -> std::io::Result<usize> {
+    poll::wait(&[Interest::read(stream)], Some(in_ms(5000))).unwrap();
+    stream.read(buffer).map(|read| read.expect("something to read within 5 s"))
+}
