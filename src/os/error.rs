@@ -21,7 +21,6 @@ pub struct Error {
     /// On what: an interface, an address, a file. May be empty.
     pub on: String,
     /// Why it failed.
-    #[source]
     pub why: Why,
     /// What the user can do about it.
     pub hint: Option<String>,

@@ -3,7 +3,6 @@
 use std::fs;
 
 use nix::{
-    errno::Errno,
     sched::{CloneFlags, unshare},
     unistd::{getegid, geteuid},
 };
@@ -60,13 +59,15 @@ pub fn is_root() -> bool {
 pub fn become_root_in_user_namespace() -> Result<()> {
     let (uid, gid) = (geteuid(), getegid());
     single_threaded()?;
-    unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET).map_err(forbidden)?;
+    unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET)
+        .map_err(|e| forbidden(Error::kernel(TRIED, "", e)))?;
     // Since Linux 3.19 an unprivileged process may map its group only once it
     // has given up setgroups(2) (user_namespaces(7)).
     write_map("/proc/self/setgroups", "deny")?;
     write_map("/proc/self/uid_map", &format!("0 {uid} 1"))?;
     write_map("/proc/self/gid_map", &format!("0 {gid} 1"))?;
-    link::up("lo")
+    // A security module may let the namespace be and take its rights away.
+    link::up("lo").map_err(forbidden)
 }
 
 fn single_threaded() -> Result<()> {
@@ -79,17 +80,12 @@ fn single_threaded() -> Result<()> {
 }
 
 fn write_map(path: &str, text: &str) -> Result<()> {
-    fs::write(path, text).map_err(|e| {
-        Error::kernel("write", path, e)
-            .of_kind(Kind::Unsupported)
-            .with_hint(format!("{}; {RUN_AS_ROOT}", what_forbids()))
-    })
+    fs::write(path, text).map_err(|e| forbidden(Error::kernel("write", path, e)))
 }
 
-fn forbidden(errno: Errno) -> Error {
-    Error::kernel(TRIED, "", errno)
-        .of_kind(Kind::Unsupported)
-        .with_hint(format!("{}; {RUN_AS_ROOT}", what_forbids()))
+fn forbidden(error: Error) -> Error {
+    let hint = format!("{}; {RUN_AS_ROOT}", what_forbids());
+    error.of_kind(Kind::Unsupported).with_hint(hint)
 }
 
 /// The first setting of this machine found to forbid user namespaces.

@@ -43,7 +43,7 @@ pub struct Options {
     pub user_timeout: Duration,
     /// How a silent peer is asked whether it lives.
     pub keepalive: Keepalive,
-    /// Time to live of outgoing packets, if not the host's own.
+    /// Time to live (hop limit) of outgoing packets, if not the host's own.
     pub ttl: Option<u8>,
 }
 
@@ -98,7 +98,9 @@ enum Opening {
 /// not ours or the process has too many descriptors.
 pub fn connect(bind: Bind, remote: SocketAddr, options: &Options) -> Result<Stream> {
     let socket = socket_for(bind, remote)?;
-    options.set_on(&socket).map_err(|e| Error::kernel("prepare a connection to", remote, e))?;
+    options
+        .set_on(&socket, remote)
+        .map_err(|e| Error::kernel("prepare a connection to", remote, e))?;
     let opening = Opening::of(socket::connect(socket.as_raw_fd(), &SockaddrStorage::from(remote)));
     Ok(Stream { socket: TcpStream::from(socket), remote, opening })
 }
@@ -195,7 +197,7 @@ impl Listener {
         };
         let socket = OwnedFd::from(socket);
         options
-            .set_on(&socket)
+            .set_on(&socket, remote)
             .map_err(|e| Error::kernel("prepare a connection from", remote, e))?;
         let socket = TcpStream::from(socket);
         socket
@@ -238,7 +240,7 @@ impl Default for Options {
 }
 
 impl Options {
-    fn set_on(&self, socket: &OwnedFd) -> nix::Result<()> {
+    fn set_on(&self, socket: &OwnedFd, remote: SocketAddr) -> nix::Result<()> {
         let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX).max(1);
         let timeout_ms = u32::try_from(self.user_timeout.as_millis()).unwrap_or(u32::MAX);
         socket::setsockopt(socket, sockopt::TcpNoDelay, &true)?;
@@ -247,9 +249,10 @@ impl Options {
         socket::setsockopt(socket, sockopt::TcpKeepInterval, &seconds(self.keepalive.interval))?;
         socket::setsockopt(socket, sockopt::TcpKeepCount, &self.keepalive.probes)?;
         socket::setsockopt(socket, sockopt::TcpUserTimeout, &timeout_ms)?;
-        match self.ttl {
-            Some(ttl) => socket::setsockopt(socket, sockopt::Ipv4Ttl, &i32::from(ttl)),
-            None => Ok(()),
+        match (self.ttl.map(i32::from), remote) {
+            (None, _) => Ok(()),
+            (Some(ttl), SocketAddr::V4(_)) => socket::setsockopt(socket, sockopt::Ipv4Ttl, &ttl),
+            (Some(ttl), SocketAddr::V6(_)) => socket::setsockopt(socket, sockopt::Ipv6Ttl, &ttl),
         }
     }
 }

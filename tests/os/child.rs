@@ -25,7 +25,7 @@ use tso_probe::os::{
     tun::Tun,
 };
 
-use super::support::{Case, Host, Needs, at, in_ms, sh, syn, within_ms};
+use super::support::{Case, Host, Needs, at, in_ms, seen_within, sh, syn, within_ms};
 
 /// Names the role that this binary plays as a child.
 pub const ROLE: &str = "TSO_PROBE_TEST_ROLE";
@@ -47,6 +47,11 @@ pub const CASES: &[Case] = &[
         run: user_namespace,
     },
     Case {
+        name: "a_user_namespace_makes_any_user_root_of_its_networks",
+        needs: &[Needs::Root, Needs::UserNamespaces],
+        run: user_namespace_without_tun,
+    },
+    Case {
         name: "a_user_namespace_gives_a_whole_lab_to_any_user",
         needs: &[Needs::Root, Needs::TunForAll, Needs::UserNamespaces],
         run: user_namespace_of_nobody,
@@ -64,6 +69,7 @@ pub fn play(role: &str) {
     match role {
         "guard" => hold_everything(),
         "unprivileged" => try_everything(),
+        "own network" => rule_an_own_network(),
         "lab" => build_a_lab(),
         "signals" => wait_for_signals(),
         unknown => panic!("no role {unknown}"),
@@ -133,6 +139,26 @@ fn user_namespace() {
 
 fn user_namespace_of_nobody() {
     assert_eq!(finish(start("lab", Some(NOBODY))), "done\n");
+}
+
+fn user_namespace_without_tun() {
+    assert_eq!(finish(start("own network", Some(NOBODY))), "done\n");
+}
+
+fn rule_an_own_network() {
+    assert!(!privilege::is_root());
+    privilege::become_root_in_user_namespace().unwrap();
+    assert!(privilege::is_root());
+    let namespace = Namespace::create().unwrap();
+    let silent = || {
+        let _guard = PortGuard::new(&[at("127.0.0.1:4000")]).unwrap();
+        let mut capture = Capture::open("lo", "tcp[tcpflags] & tcp-rst != 0").unwrap();
+        let probe = syn("127.0.0.1:5000", "127.0.0.1:4000");
+        RawSender::new().unwrap().send(&probe).unwrap();
+        seen_within(&mut capture, 200).is_none()
+    };
+    assert!(namespace.run(silent).unwrap());
+    println!("done");
 }
 
 fn build_a_lab() {

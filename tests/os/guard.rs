@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use tso_probe::os::{Kind, capture::Capture, guard::PortGuard, raw::RawSender};
+use tso_probe::os::{Kind, capture::Capture, guard::PortGuard, raw::RawSender, sysctl};
 
 use super::support::{Case, Host, Needs, at, ip, seen_within, sh, syn, syn_ack};
 
@@ -94,6 +94,14 @@ fn invalid_drop() {
     sender.send(&answer).unwrap();
     let left = host.segment_within(1000).unwrap();
     assert_eq!((left.flags.as_str(), left.from), ("S.", at("10.0.0.1:4000")));
+
+    // Neither way did connection tracking see a guarded packet; another it does.
+    let tracked = || host.run(|| sysctl::read("netfilter/nf_conntrack_count").unwrap());
+    sender.send(&syn("10.0.0.1:4000", "10.0.0.2:5001")).unwrap();
+    host.tun.write(&syn("10.0.0.2:5002", "10.0.0.1:4000")).unwrap();
+    assert_eq!(tracked(), "0");
+    sender.send(&syn("10.0.0.1:4001", "10.0.0.2:5001")).unwrap();
+    assert_eq!(tracked(), "1");
 }
 
 fn many() {

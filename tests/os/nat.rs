@@ -11,6 +11,7 @@ use tso_probe::os::{
     link,
     nat::{Invalid, KernelNat, Mss, Ports, Unsolicited},
     raw::RawSender,
+    sysctl,
     tcp::{self, Bind},
 };
 
@@ -171,6 +172,8 @@ fn goes() {
             ] {
                 assert!(listing.contains(rule), "{rule} is not in {listing}");
             }
+            // The setting that the documentation of `openwrt` names.
+            sysctl::write("netfilter/nf_conntrack_tcp_timeout_established", "7440").unwrap();
             drop(nat);
             assert_eq!(sh("nft list tables"), "");
             assert_eq!(link::addresses_of("wan").unwrap()[0].0, ip("203.0.113.1"));

@@ -190,6 +190,10 @@ fn ttl() {
     let mut buffer = [0; 2048];
     assert!(within_ms(1000, || host.tun.read(&mut buffer).unwrap().is_some()));
     assert_eq!(buffer[8], 3);
+    let _stream = host.run(|| tcp::connect(Bind::Kernel, at("[fd00::2]:80"), &options).unwrap());
+    assert!(within_ms(1000, || host.tun.read(&mut buffer).unwrap().is_some()));
+    // RFC 8200 §3: the hop limit is byte 7.
+    assert_eq!((buffer[0] >> 4, buffer[7]), (6, 3));
 }
 
 fn in_namespace(work: impl FnOnce() + Send) {
