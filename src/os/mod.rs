@@ -1,5 +1,6 @@
 //! Everything that needs a kernel: clocks, namespaces, TUN devices, links and
-//! routes, the packet filter, raw sockets, capture, TCP sockets, signals.
+//! routes, the packet filter, raw sockets, capture, TCP sockets and their states,
+//! signals.
 //!
 //! Linux only. Nothing made here outlives the process, even one killed with
 //! SIGKILL: each thing is held by a file descriptor that the kernel closes.
@@ -20,6 +21,7 @@ pub mod privilege;
 pub mod raw;
 pub mod reserve;
 pub mod signals;
+pub mod states;
 pub mod sysctl;
 pub mod tcp;
 pub mod tun;

@@ -17,7 +17,7 @@ pub fn write(name: &str, value: &str) -> Result<()> {
 /// The value of `net.<name>` without the newline.
 ///
 /// # Errors
-/// As for [`write`].
+/// As for [`write()`].
 pub fn read(name: &str) -> Result<String> {
     let path = path_of(name);
     let value = fs::read_to_string(&path).map_err(|e| failed("read", &path, e))?;

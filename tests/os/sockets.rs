@@ -3,14 +3,15 @@
 use std::{io::ErrorKind, net::SocketAddr, time::Duration};
 
 use tso_probe::os::{
-    Kind,
+    Kind, clock,
     netns::Namespace,
     poll::{self, Interest},
     reserve::{reserve, reserve_fresh},
+    states::{SocketStates, State},
     tcp::{self, Bind, Options, Progress, Stream},
 };
 
-use super::support::{Case, Host, Needs, Wire, at, in_ms, interface, ip, within_ms};
+use super::support::{Case, FORKED, Host, Needs, Wire, at, in_ms, interface, ip, within_ms};
 
 const NEEDS: &[Needs] = &[Needs::Root, Needs::Tun];
 
@@ -40,6 +41,16 @@ pub const CASES: &[Case] = &[
     },
     Case { name: "a_dead_peer_is_found", needs: NEEDS, run: dead_peer },
     Case { name: "two_syns_that_cross_open_one_connection", needs: NEEDS, run: crossed },
+    Case {
+        name: "the_kernel_tells_a_crossed_opening_from_the_usual_one",
+        needs: &[Needs::Root, Needs::Tun, Needs::SocketStates],
+        run: states,
+    },
+    Case {
+        name: "socket_states_survive_a_wrapping_ring_and_an_overflow_is_counted",
+        needs: &[Needs::Root, Needs::SocketStates],
+        run: many_states,
+    },
     Case { name: "a_ttl_is_used", needs: NEEDS, run: ttl },
 ];
 
@@ -57,7 +68,7 @@ fn held() {
         let foreign = reserve(at("192.0.2.1:4000")).unwrap_err();
         assert!(foreign.hint.unwrap().contains("one of this host"));
         drop(held);
-        reserve(at("127.0.0.1:4000")).unwrap();
+        assert!(within_ms(FORKED, || reserve(at("127.0.0.1:4000")).is_ok()));
         assert_ne!(reserve(at("127.0.0.1:0")).unwrap().endpoint().port(), 0);
         assert_eq!(reserve(at("[::1]:4000")).unwrap().endpoint(), at("[::1]:4000"));
     });
@@ -166,21 +177,87 @@ fn dead_peer() {
 }
 
 fn crossed() {
-    let [left, right] = [0; 2].map(|_| Namespace::create().unwrap());
-    let near = left.run(|| interface("l0", &["10.0.0.1/24"])).unwrap();
-    let far = right.run(|| interface("r0", &["10.0.0.2/24"])).unwrap();
-    // The crossing window is the one-way delay.
-    let _wire = Wire::with_delay(near, far, Duration::from_millis(200));
-    let open = |namespace: &Namespace, from, to| {
-        let attempt = || attempt(Bind::Exact(at(from)), at(to));
-        namespace.run(attempt).unwrap()
-    };
-    let mut one = open(&left, "10.0.0.1:4000", "10.0.0.2:4000");
-    let mut other = open(&right, "10.0.0.2:4000", "10.0.0.1:4000");
-    established(&mut one);
-    established(&mut other);
+    let (mut one, mut other, _wire) = cross("10.0.0.1:4000", "10.0.0.2:4000");
     one.write(b"hello").unwrap();
     assert_eq!(read(&mut other, &mut [0; 16]).unwrap(), 5);
+}
+
+/// Opens a connection from both sides at once.
+fn cross(one: &str, other: &str) -> (Stream, Stream, Wire) {
+    let [left, right] = [0; 2].map(|_| Namespace::create().unwrap());
+    let own = |endpoint: &str| format!("{}/24", at(endpoint).ip());
+    let near = left.run(|| interface("l0", &[&own(one)])).unwrap();
+    let far = right.run(|| interface("r0", &[&own(other)])).unwrap();
+    // The crossing window is the one-way delay.
+    let wire = Wire::with_delay(near, far, Duration::from_millis(200));
+    let open = |namespace: &Namespace, from, to| {
+        namespace.run(|| attempt(Bind::Exact(at(from)), at(to))).unwrap()
+    };
+    let mut streams = (open(&left, one, other), open(&right, other, one), wire);
+    established(&mut streams.0);
+    established(&mut streams.1);
+    streams
+}
+
+fn states() {
+    use State::{CloseWait, Closed, Established, LastAck, SynReceived, SynSent};
+    let mut watch = SocketStates::watch().unwrap();
+    let before = clock::monotonic();
+    let mut steps_of = |local: &str| {
+        let mut steps = Vec::new();
+        while let Some(change) = watch.next_change() {
+            assert!(before <= change.at && change.at <= clock::monotonic());
+            if change.local == at(local) {
+                steps.push((change.from, change.to));
+            }
+        }
+        steps
+    };
+    let _streams = cross("10.71.0.1:4000", "10.71.0.2:4000");
+    assert_eq!(
+        steps_of("10.71.0.1:4000"),
+        [(Closed, SynSent), (SynSent, SynReceived), (SynReceived, Established)]
+    );
+    in_namespace(|| {
+        let listener = tcp::listen(Bind::Exact(at("127.0.71.1:4001")), 1).unwrap();
+        let mut stream = attempt(Bind::Exact(at("127.0.71.2:4002")), at("127.0.71.1:4001"));
+        established(&mut stream);
+        drop(accept(&listener));
+        assert_eq!(read(&mut stream, &mut [0; 16]).unwrap(), 0);
+    });
+    let steps = steps_of("127.0.71.2:4002");
+    let usual = [(Closed, SynSent), (SynSent, Established), (Established, CloseWait)];
+    assert_eq!(steps[..3], usual);
+    assert_eq!(steps[3..], [(CloseWait, LastAck), (LastAck, Closed)]);
+}
+
+fn many_states() {
+    let mut watch = SocketStates::watch().unwrap();
+    // Shared: a child process that another test starts holds our closed socket
+    // until its exec.
+    let ours = at("127.0.72.1:4003");
+    in_namespace(|| {
+        let mut seen = 0;
+        for _ in 0..8 {
+            for _ in 0..400 {
+                let mut stream = attempt(Bind::Shared(ours), at("127.0.0.1:9"));
+                assert_eq!(failure(&mut stream), ErrorKind::ConnectionRefused);
+            }
+            seen += std::iter::from_fn(|| watch.next_change()).filter(|c| c.local == ours).count();
+        }
+        // CLOSED to SYN-SENT and back: over twice what the ring of a CPU holds.
+        assert_eq!((seen, watch.lost()), (6400, 0));
+        for _ in 0..4000 {
+            let mut stream = attempt(Bind::Shared(ours), at("127.0.0.1:9"));
+            assert_eq!(failure(&mut stream), ErrorKind::ConnectionRefused);
+        }
+        let rest = std::iter::from_fn(|| watch.next_change()).filter(|c| c.local == ours).count();
+        assert!((1000..8000).contains(&rest), "{rest}");
+        // The count of the lost comes with the next record.
+        let _ = attempt(Bind::Shared(ours), at("127.0.0.1:9"));
+        while watch.next_change().is_some() {}
+        assert!(watch.lost() as usize + rest >= 8000, "{rest} and {} lost", watch.lost());
+    });
 }
 
 fn ttl() {

@@ -20,7 +20,9 @@ use tso_probe::os::{
     link::{self, Via},
     netns::Namespace,
     poll::{self, Interest, Waker},
-    privilege, sysctl,
+    privilege,
+    states::SocketStates,
+    sysctl,
     tun::Tun,
 };
 
@@ -39,6 +41,7 @@ pub enum Needs {
     TunForAll,
     Nft,
     UserNamespaces,
+    SocketStates,
 }
 
 impl Needs {
@@ -48,6 +51,9 @@ impl Needs {
             Self::Tun => (std::path::Path::new("/dev/net/tun").exists(), "no /dev/net/tun"),
             Self::TunForAll => (tun_for_all(), "/dev/net/tun is closed to users"),
             Self::Nft => (output("nft", &["--version"]).is_some(), "no `nft` to check against"),
+            Self::SocketStates => {
+                (SocketStates::watch().is_ok(), "socket states cannot be watched")
+            }
             Self::UserNamespaces => (user_namespaces(), "user namespaces are forbidden here"),
         };
         (!there).then_some(why)
@@ -332,6 +338,10 @@ impl Routed {
         Self { client, router, server, _wires: wires }
     }
 }
+
+/// How many milliseconds something may outlive its drop here: a child process
+/// that another test starts holds our descriptors until its exec.
+pub const FORKED: u64 = 3000;
 
 pub const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 168, 0, 2);
 pub const WAN: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
