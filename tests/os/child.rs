@@ -179,8 +179,12 @@ fn build_a_lab() {
 }
 
 fn threads_running() {
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let other = std::thread::spawn(move || stopped.recv());
     let error = privilege::become_root_in_user_namespace().unwrap_err();
     assert!(error.to_string().contains("threads"), "{error}");
+    drop(stop);
+    assert!(other.join().unwrap().is_err());
 }
 
 fn signals() {

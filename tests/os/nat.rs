@@ -1,23 +1,19 @@
 //! The kernel's own NAT.
 
-use std::{
-    io::{Read, Write},
-    net::TcpListener,
-};
-
 use tso_probe::os::{
     capture::Capture,
     guard::PortGuard,
     link,
     nat::{Invalid, KernelNat, Mss, Ports, Unsolicited},
+    poll::{self, Interest},
     raw::RawSender,
     sysctl,
-    tcp::{self, Bind},
+    tcp::{self, Bind, Listener, Progress, Stream},
 };
 
 use super::support::{
-    CLIENT, Case, FORKED, Needs, Routed, SERVER, Segment, WAN, ip, seen_within, sh, syn, syn_ack,
-    v4, within_ms,
+    CLIENT, Case, FORKED, Needs, Routed, SERVER, Segment, WAN, in_ms, ip, seen_within, sh, syn,
+    syn_ack, v4, within_ms,
 };
 
 const NEEDS: &[Needs] = &[Needs::Root, Needs::Tun];
@@ -47,32 +43,41 @@ pub const CASES: &[Case] = &[
 fn connection() {
     let net = Routed::new();
     let _nat = net.router.run(|| KernelNat::linux("wan").apply().unwrap()).unwrap();
-    let listener = net.server.run(|| TcpListener::bind("203.0.113.9:80").unwrap()).unwrap();
-    let held = Bind::Exact(v4(CLIENT, 40_000));
+    let listener = listen(&net);
+    let mut stream = connect(&net, 40_000);
+    let mut accepted = accept(&listener).expect("a connection within 3 s");
+    assert_eq!(accepted.remote(), v4(WAN, 40_000));
+    assert!(matches!(stream.progress(), Progress::Established));
+    accepted.write(b"hello").unwrap();
+    poll::wait(&[Interest::read(&stream)], Some(in_ms(3000))).unwrap();
+    assert_eq!(stream.read(&mut [0; 16]).unwrap(), Some(5));
+}
+
+fn listen(net: &Routed) -> Listener {
+    let here = Bind::Exact(v4(SERVER, 80));
+    net.server.run(|| tcp::listen(here, 8).unwrap()).unwrap()
+}
+
+fn connect(net: &Routed, port: u16) -> Stream {
+    let bind = Bind::Exact(v4(CLIENT, port));
     let options = tcp::Options::default();
-    let mut stream =
-        net.client.run(|| tcp::connect(held, v4(SERVER, 80), &options).unwrap()).unwrap();
-    let (mut accepted, from) = listener.accept().unwrap();
-    assert_eq!(from, v4(WAN, 40_000));
-    assert!(matches!(stream.progress(), tcp::Progress::Established));
-    stream.write(b"hello").unwrap();
-    let mut buffer = [0; 5];
-    accepted.read_exact(&mut buffer).unwrap();
-    accepted.write_all(&buffer).unwrap();
+    net.client.run(|| tcp::connect(bind, v4(SERVER, 80), &options).unwrap()).unwrap()
+}
+
+fn accept(listener: &Listener) -> Option<Stream> {
+    poll::wait(&[Interest::read(listener)], Some(in_ms(3000))).unwrap();
+    listener.accept(&tcp::Options::default()).unwrap()
 }
 
 fn random() {
     let net = Routed::new();
     let nat = KernelNat { ports: Ports::Random, ..KernelNat::linux("wan") };
     let _nat = net.router.run(|| nat.apply().unwrap()).unwrap();
-    let listener = net.server.run(|| TcpListener::bind("203.0.113.9:80").unwrap()).unwrap();
+    let listener = listen(&net);
     // All four preserved by chance: below 1e-18.
-    let preserved = (40_000..40_004u16).filter(|port| {
-        let bind = Bind::Exact(v4(CLIENT, *port));
-        let options = tcp::Options::default();
-        let _stream =
-            net.client.run(|| tcp::connect(bind, v4(SERVER, 80), &options).unwrap()).unwrap();
-        listener.accept().unwrap().1.port() == *port
+    let preserved = (40_000..40_004).filter(|port| {
+        let _stream = connect(&net, *port);
+        accept(&listener).expect("a connection within 3 s").remote().port() == *port
     });
     assert_ne!(preserved.count(), 4);
 }
