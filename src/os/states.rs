@@ -102,7 +102,8 @@ impl SocketStates {
         self.seen.pop_front()
     }
 
-    /// How many changes were lost so far because nobody read them in time.
+    /// How many changes are known to be lost because nobody read them in time.
+    /// A CPU tells with the next change that it has room for.
     pub fn lost(&self) -> u64 {
         self.lost
     }

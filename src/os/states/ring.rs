@@ -1,6 +1,5 @@
 //! One CPU's records of a tracepoint: a ring in memory shared with the kernel
 //! (perf_event_open(2)).
-#![allow(unsafe_code)]
 
 use std::{
     io,
@@ -32,9 +31,11 @@ pub(super) enum Record<'a> {
 
 // SAFETY: the ring's memory belongs to this value alone and to the kernel,
 // which does not care what thread reads it.
+#[allow(unsafe_code)]
 unsafe impl Send for Ring {}
 
 impl Ring {
+    #[allow(unsafe_code)]
     pub(super) fn open(tracepoint: u64, cpu: i32) -> io::Result<Self> {
         let page_bytes = page_bytes();
         let fd = perf_event_open(&Attributes::of(tracepoint), cpu)?;
@@ -78,6 +79,7 @@ impl Ring {
     }
 
     /// Copies bytes out of the ring; they may go over its end.
+    #[allow(unsafe_code)]
     fn copy(&mut self, from: u64, length: usize) -> &[u8] {
         let size = self.page_bytes * DATA_PAGES;
         let start = usize::try_from(from % size as u64).expect("the ring fits in memory");
@@ -95,6 +97,7 @@ impl Ring {
         &self.record
     }
 
+    #[allow(unsafe_code)]
     fn position(&self, offset: usize) -> &AtomicU64 {
         // SAFETY: an aligned u64 on the mapped first page, which lives as long
         // as self, and which the kernel too accesses as a whole.
@@ -109,6 +112,7 @@ impl AsFd for Ring {
 }
 
 impl Drop for Ring {
+    #[allow(unsafe_code)]
     fn drop(&mut self) {
         let length = self.page_bytes * (1 + DATA_PAGES);
         // SAFETY: this is the mapping made in `open`, and nobody borrows it.
@@ -148,6 +152,7 @@ impl Attributes {
     }
 }
 
+#[allow(unsafe_code)]
 fn perf_event_open(attributes: &Attributes, cpu: i32) -> io::Result<OwnedFd> {
     let (any_process, no_group) = (-1, -1);
     // SAFETY: the attributes outlive the call and say how long they are; the
