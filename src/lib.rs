@@ -17,5 +17,6 @@ pub mod probe;
 pub mod capture;
 pub mod verdict;
 pub mod sim;
+pub mod os;
 pub mod report;
 pub mod cli;

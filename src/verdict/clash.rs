@@ -20,7 +20,8 @@ pub fn on_port_clash(
     let remotes = view.remotes.ok_or_else(|| view.no_answer())?;
     let first = clashes(view, Order::ClashFirst, remotes)?;
     let last = clashes(view, Order::ClashLast, remotes)?;
-    let (early, mut evidence) = agreed(first.iter().map(|clash| Ok(clash.answer())), view.no_answer())?;
+    let (early, mut evidence) =
+        agreed(first.iter().map(|clash| Ok(clash.answer())), view.no_answer())?;
     let (late, more) = agreed(last.iter().map(|clash| Ok(clash.answer())), view.no_answer())?;
     evidence.extend(more);
     evidence.sort_unstable();
@@ -82,9 +83,8 @@ fn clashes(view: &View<'_>, order: Order, remotes: Remotes) -> Result<Vec<Clash>
     let first = |asked: &&&Asked| asked.internal.iter().any(|end| end.ip() == view.internal[0]);
     let pairs = all.iter().filter(first).filter_map(|holder| {
         let port = |asked: &Asked| asked.internal.first().map(Endpoint::port);
-        let comer = all.iter().find(|other| {
-            other.probe != holder.probe && port(other) == port(holder)
-        })?;
+        let comer =
+            all.iter().find(|other| other.probe != holder.probe && port(other) == port(holder))?;
         Some((*holder, *comer))
     });
     let clashes = pairs.map(|(holder, comer)| clash(view, holder, comer, remotes));

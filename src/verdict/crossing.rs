@@ -86,7 +86,8 @@ fn beside_of(
 ) -> [usize; 3] {
     let close = |sight: &Sight<'_>| {
         syn_acks.iter().any(|own| {
-            let apart = sight.record.at.since(own.record.at).max(own.record.at.since(sight.record.at));
+            let apart =
+                sight.record.at.since(own.record.at).max(own.record.at.since(sight.record.at));
             apart <= BESIDE
         })
     };
@@ -119,7 +120,9 @@ fn stopped(
     let tried = |open: &Open<'_>| match segment {
         CrossingSegment::SynIn => open.syns_in[0].iter().map(|sight| sight.frame).collect(),
         CrossingSegment::SynAckOut => open.syn_acks_out[0].iter().map(|s| s.frame).collect(),
-        CrossingSegment::SynAckIn => open.syn_acks_in[0].iter().map(|s| s.frame).collect::<Vec<_>>(),
+        CrossingSegment::SynAckIn => {
+            open.syn_acks_in[0].iter().map(|s| s.frame).collect::<Vec<_>>()
+        }
     };
     let error_bound = match segment {
         CrossingSegment::SynIn => {

@@ -62,7 +62,9 @@ fn way(findings: &Findings) -> Result<Way, Unknown> {
     let mapping = findings.mapping.value();
     let filtering = findings.filtering.after_syn.value();
     let assignment = findings.port_assignment.value();
-    if mapping == Some(&Mapping::EndpointIndependent) && assignment != Some(&PortAssignment::Preservation) {
+    if mapping == Some(&Mapping::EndpointIndependent)
+        && assignment != Some(&PortAssignment::Preservation)
+    {
         return Ok(Way::Shown);
     }
     match (assignment, mapping, filtering) {
@@ -70,7 +72,11 @@ fn way(findings: &Findings) -> Result<Way, Unknown> {
         (_, _, Some(Filtering::EndpointIndependent)) => Ok(Way::Shown),
         (Some(PortAssignment::Sequential), ..) => Ok(Way::Predicted),
         (Some(_), Some(_), Some(_)) => Err(Unknown::HiddenByOtherBehaviour),
-        _ => Err(findings.mapping.why().or(findings.filtering.after_syn.why()).unwrap_or(Unknown::NoAnswer)),
+        _ => Err(findings
+            .mapping
+            .why()
+            .or(findings.filtering.after_syn.why())
+            .unwrap_or(Unknown::NoAnswer)),
     }
 }
 
@@ -84,7 +90,9 @@ struct Knocks {
 
 impl Knocks {
     fn of(view: &View<'_>, asked: &Asked) -> Self {
-        let Some(remotes) = view.remotes else { return Self { way: None, sent: Vec::new(), back: None } };
+        let Some(remotes) = view.remotes else {
+            return Self { way: None, sent: Vec::new(), back: None };
+        };
         let reflector = |address| {
             let all = [Some(remotes.contacted), remotes.other_address];
             all.into_iter().flatten().any(|remote| remote.ip() == address)

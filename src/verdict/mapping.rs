@@ -90,7 +90,8 @@ pub fn port_assignment(view: &View<'_>) -> Result<Finding<PortAssignment, Ports>
     }
     let ports: Vec<_> = given.iter().map(|given| (given.at, given.external.port())).collect();
     let kept = given.iter().filter(|given| given.internal.port() == given.external.port()).count();
-    let value = if kept == given.len() { PortAssignment::Preservation } else { chosen(kept, &ports)? };
+    let value =
+        if kept == given.len() { PortAssignment::Preservation } else { chosen(kept, &ports)? };
     let step = if value == PortAssignment::Sequential { step(&ports) } else { None };
     let all = || given.iter().map(|given| given.external.port());
     let range = [all().min().unwrap_or(0), all().max().unwrap_or(0)];
@@ -159,7 +160,8 @@ fn unwrapped(ports: &[(Instant, u16)]) -> Vec<(Instant, i32)> {
     let widest = sorted.windows(2).max_by_key(|pair| pair[1] - pair[0]);
     // Half the range apart: the lower ones are those that came around.
     let around = widest.filter(|pair| pair[1] - pair[0] > 32_768).map(|pair| pair[0]);
-    let unwrap = |port: i32| if around.is_some_and(|most| port <= most) { port + 64_512 } else { port };
+    let unwrap =
+        |port: i32| if around.is_some_and(|most| port <= most) { port + 64_512 } else { port };
     ports.iter().map(|(at, port)| (*at, unwrap(i32::from(*port)))).collect()
 }
 

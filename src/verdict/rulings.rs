@@ -54,9 +54,11 @@ fn mapping(findings: &Findings) -> Ruled {
             clash,
         ),
         (Some(_), _) => ruled(Decision::Met, "one external endpoint for all remotes", evidence),
-        (None, Some(PortAssignment::Sequential | PortAssignment::Random)) => {
-            ruled(Decision::Met, "one external endpoint for all remotes; no port to clash over", evidence)
-        }
+        (None, Some(PortAssignment::Sequential | PortAssignment::Random)) => ruled(
+            Decision::Met,
+            "one external endpoint for all remotes; no port to clash over",
+            evidence,
+        ),
         (None, _) => undecided("what happens on a port clash", findings.on_port_clash.why()),
     }
 }
@@ -64,12 +66,16 @@ fn mapping(findings: &Findings) -> Ruled {
 fn simultaneous_open(findings: &Findings) -> Ruled {
     let finding = &findings.simultaneous_open;
     match finding.value() {
-        Some(SimultaneousOpen::Supported) => {
-            ruled(Decision::Met, "all four segments of a simultaneous open pass", finding.evidence())
-        }
-        Some(SimultaneousOpen::Blocked) => {
-            ruled(Decision::Broken, "a segment of a simultaneous open is blocked", finding.evidence())
-        }
+        Some(SimultaneousOpen::Supported) => ruled(
+            Decision::Met,
+            "all four segments of a simultaneous open pass",
+            finding.evidence(),
+        ),
+        Some(SimultaneousOpen::Blocked) => ruled(
+            Decision::Broken,
+            "a segment of a simultaneous open is blocked",
+            finding.evidence(),
+        ),
         None => undecided("whether a simultaneous open passes", finding.why()),
     }
 }
@@ -119,12 +125,16 @@ fn is_early(finding: &Finding<UnsolicitedSyn, Answered>) -> bool {
 fn overloading(findings: &Findings) -> Ruled {
     let clash = &findings.on_port_clash;
     match (clash.value(), findings.port_assignment.value()) {
-        (Some(on_clash), _) if on_clash.port_assignment == PortAssignment::Overloading => {
-            ruled(Decision::Broken, "two internal hosts shared a port towards one remote", clash.evidence())
-        }
-        (Some(_), _) => {
-            ruled(Decision::Met, "two internal hosts never shared a port towards one remote", clash.evidence())
-        }
+        (Some(on_clash), _) if on_clash.port_assignment == PortAssignment::Overloading => ruled(
+            Decision::Broken,
+            "two internal hosts shared a port towards one remote",
+            clash.evidence(),
+        ),
+        (Some(_), _) => ruled(
+            Decision::Met,
+            "two internal hosts never shared a port towards one remote",
+            clash.evidence(),
+        ),
         (None, Some(PortAssignment::Sequential | PortAssignment::Random)) => ruled(
             Decision::Met,
             "ports are not those of the internal hosts",
@@ -138,10 +148,14 @@ fn overloading(findings: &Findings) -> Ruled {
 fn hairpinning(findings: &Findings) -> Ruled {
     let finding = &findings.hairpinning;
     match finding.value() {
-        Some(Hairpinning::Unsupported) => {
-            ruled(Decision::Broken, "SYNs to an external endpoint do not come back in", finding.evidence())
+        Some(Hairpinning::Unsupported) => ruled(
+            Decision::Broken,
+            "SYNs to an external endpoint do not come back in",
+            finding.evidence(),
+        ),
+        Some(_) => {
+            ruled(Decision::Met, "SYNs to an external endpoint come back in", finding.evidence())
         }
-        Some(_) => ruled(Decision::Met, "SYNs to an external endpoint come back in", finding.evidence()),
         None => undecided("hairpinning", finding.why()),
     }
 }
@@ -155,9 +169,11 @@ fn hairpinning_source(findings: &Findings) -> Ruled {
         Some(Hairpinning::InternalSource) => {
             ruled(Decision::Broken, "they come from the internal endpoint", finding.evidence())
         }
-        Some(Hairpinning::Unsupported) => {
-            ruled(Decision::Undecided, "nothing comes back whose source could be seen", finding.evidence())
-        }
+        Some(Hairpinning::Unsupported) => ruled(
+            Decision::Undecided,
+            "nothing comes back whose source could be seen",
+            finding.evidence(),
+        ),
         None => undecided("hairpinning", finding.why()),
     }
 }

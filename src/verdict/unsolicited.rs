@@ -101,7 +101,8 @@ fn answered(answers: &[&FirstAnswer]) -> Result<Met, Unknown> {
     let mut after: Vec<_> = answers.iter().map(|answer| answer.after).collect();
     after.sort_unstable();
     let (first, median) = (answers[0], after[after.len() / 2]);
-    let alike = answers.iter().all(|other| (other.value, &other.icmp) == (first.value, &first.icmp));
+    let alike =
+        answers.iter().all(|other| (other.value, &other.icmp) == (first.value, &first.icmp));
     if !alike || after[after.len() - 1] - after[0] > ALIKE {
         return Err(Unknown::Contradicted);
     }

@@ -1,0 +1,29 @@
+//! Everything that needs a kernel: clocks, namespaces, TUN devices, links and
+//! routes, the packet filter, raw sockets, capture, TCP sockets and their states,
+//! signals.
+//!
+//! Linux only. Nothing made here outlives the process, even one killed with
+//! SIGKILL: each thing is held by a file descriptor that the kernel closes.
+//! Whatever belongs to a network namespace is made in the namespace that the
+//! calling thread stands in at that moment, and stays there.
+
+pub mod capture;
+pub mod clock;
+mod error;
+pub mod guard;
+pub mod link;
+mod link_layer;
+pub mod nat;
+pub mod netns;
+mod nft;
+pub mod poll;
+pub mod privilege;
+pub mod raw;
+pub mod reserve;
+pub mod signals;
+pub mod states;
+pub mod sysctl;
+pub mod tcp;
+pub mod tun;
+
+pub use error::{Error, Kind, Result, Why};
