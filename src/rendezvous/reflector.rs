@@ -158,7 +158,7 @@ impl Reflector {
         let known = known.or_else(|| self.flows.get(&(remote, own)).copied());
         let Some(flow) = known else { return };
         if let Some(segment) = packet.segment().and_then(|segment| flow.answer_to(segment)) {
-            self.answer(now, flow.client, Packet::tcp(own, remote, segment));
+            self.answer(now, flow.client, Packet::marked(own, remote, segment));
         }
         let packet = PacketText(packet);
         let saw = Message::Saw { probe: flow.probe, at: now, packet };
@@ -203,7 +203,7 @@ impl Reflector {
             None => Segment::syn(seq, seq.0),
         };
         self.volleys.insert((to, from, seq), shot.volley);
-        self.answer(now, name, Packet::tcp(from, to, segment));
+        self.answer(now, name, Packet::marked(from, to, segment));
     }
 
     /// Sends a packet for a client, within the limits.

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::finding::Unknown;
-use super::view::{At, View, is_same};
+use super::view::{At, Sight, View, is_same};
 use crate::engine::{Effort, Question};
 use crate::time::{Duration, Instant};
 use crate::wire::control::Volley;
@@ -66,9 +66,11 @@ impl Liveness {
         let inward = self.inward.get(&address).ok_or(Unknown::NoAnswer)?;
         let alive = tries.iter().filter(|(volley, _)| inward.alive.contains(volley));
         let times: Vec<_> = alive.map(|(_, at)| *at).collect();
-        let apart = tries_apart(&times, self.outward.longest_outage);
-        let loss = (inward.loss() + self.outward.loss()).min(1.0);
-        self.accept(loss.powi(count(apart)))
+        let (way_in, way_out) = (inward.loss(), self.outward.loss());
+        // An outage outward swallows the answers to all tries of one group, or loss inward took each.
+        let groups = groups(&times, self.outward.longest_outage);
+        let lost = |tries: &usize| (way_in.powi(count(*tries)) + way_out).min(1.0);
+        self.accept(groups.iter().map(lost).product())
     }
 
     /// The same for tries that went out and would have come in, beside no companions.
@@ -77,7 +79,7 @@ impl Liveness {
         let inward = inward.ok_or(Unknown::NoAnswer)?;
         let outage = inward.longest_outage.max(self.outward.longest_outage);
         let loss = (inward.loss() + self.outward.loss()).min(1.0);
-        self.accept(loss.powi(count(tries_apart(tries, outage))))
+        self.accept(loss.powi(count(groups(tries, outage).len())))
     }
 
     /// The same for tries beside each of which another segment was sent, given how many of these
@@ -121,19 +123,22 @@ fn count(number: usize) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
 
-/// How many of these tries are farther apart than `outage`.
-fn tries_apart(times: &[Instant], outage: Duration) -> usize {
+/// These tries in groups that one outage of this length could swallow, by their sizes.
+fn groups(times: &[Instant], outage: Duration) -> Vec<usize> {
     let mut times = times.to_vec();
     times.sort_unstable();
-    let mut last: Option<Instant> = None;
-    let apart = times.into_iter().filter(|at| {
-        let far = last.is_none_or(|last| at.since(last) >= outage);
-        if far {
-            last = Some(*at);
+    let mut groups = Vec::new();
+    let mut first = Instant::START;
+    for at in times {
+        match groups.last_mut() {
+            Some(tries) if at.since(first) < outage => *tries += 1,
+            _ => {
+                first = at;
+                groups.push(1);
+            }
         }
-        far
-    });
-    apart.count()
+    }
+    groups
 }
 
 /// A companion that was sent in a volley.
@@ -195,7 +200,7 @@ fn outward(view: &View<'_>) -> Outward {
         let numbers: BTreeSet<_> = seen.iter().map(|sight| sight.segment.seq).collect();
         for beat in view.syns(asked.probe, At::LeftProber) {
             outward.sent += 1;
-            let same = |sight: &super::view::Sight<'_>| is_same(sight.segment, beat.segment);
+            let same = |sight: &Sight<'_>| is_same(sight, &beat);
             if numbers.contains(&beat.segment.seq) || seen.iter().any(same) {
                 let at = beat.record.at;
                 let outage = outward.last_seen.map_or(Duration::ZERO, |last| at.since(last));

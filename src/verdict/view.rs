@@ -168,19 +168,21 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Whether a SYN seen outside left from this internal endpoint: its number says so, or if that
-    /// was rewritten its timestamp.
+    /// Whether a SYN seen outside left from this internal endpoint, by its marks.
     fn came_from(&self, probe: ProbeId, internal: Endpoint, seen: &Sight<'_>) -> bool {
         let mut own = self.syns(probe, At::LeftProber).filter(|sight| sight.from == internal);
-        own.any(|sight| is_same(sight.segment, seen.segment))
+        own.any(|sight| is_same(&sight, seen))
     }
 }
 
-/// Whether two sights are of one SYN: a NAT may have rewritten its number or its timestamp.
-pub fn is_same(one: &Segment, other: &Segment) -> bool {
-    let stamps = (one.options.timestamps(), other.options.timestamps());
+/// Whether two sights are of one SYN: a NAT may have rewritten its number, its timestamp or its
+/// identification.
+pub fn is_same(one: &Sight<'_>, other: &Sight<'_>) -> bool {
+    let stamps = (one.segment.options.timestamps(), other.segment.options.timestamps());
     let stamped = matches!(stamps, (Some((one, _)), Some((other, _))) if one == other);
-    one.seq == other.seq || stamped
+    one.segment.seq == other.segment.seq
+        || stamped
+        || one.record.packet.id == other.record.packet.id
 }
 
 /// What at least three repetitions agree on, with the frames that show it.
