@@ -18,5 +18,7 @@ pub mod capture;
 pub mod verdict;
 pub mod sim;
 pub mod os;
+pub mod live;
+pub mod lab;
 pub mod report;
 pub mod cli;

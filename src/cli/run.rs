@@ -1,18 +1,25 @@
 //! Requests, done.
 
+use std::net::ToSocketAddrs;
 use std::path::Path;
 
 use super::exit::Exit;
 use super::failure::Failure;
 use super::finish::{finish, show};
-use super::request::{Classify, Form, Modelled, Request, Source};
-use super::screen::Screen;
+use super::request::{Classify, Form, Host, Modelled, Request, Source};
+use super::screen::{Progress, Screen};
 use crate::capture::{self, Evidence};
+use crate::engine::{Fact, Run};
+use crate::lab::{self, Lab};
+use crate::live::{self, Live};
 use crate::nat::{Behaviour, Device, Nat};
+use crate::os::signals::Signals;
+use crate::os::{clock, entropy, privilege};
 use crate::report;
 use crate::sim::{self, Layout};
 use crate::time::Duration;
 use crate::verdict::judge;
+use crate::wire::Endpoint;
 
 /// Does what is asked for, and says how it ended.
 ///
@@ -37,15 +44,71 @@ fn classify(request: &Classify) -> Result<Exit, Failure> {
     if let Some(path) = &request.output.evidence {
         super::check_evidence(path)?;
     }
-    let evidence = match &request.source {
-        Source::Sim(modelled) => simulated(request, modelled)?,
-        Source::File(path) => from_file(path)?,
-        Source::Lab(_) | Source::Live { .. } => {
-            return Err(Failure::new("this source cannot be classified yet", ""));
+    let (evidence, interface) = match &request.source {
+        Source::Sim(modelled) => (simulated(request, modelled)?, None),
+        Source::File(path) => (from_file(path)?, None),
+        Source::Lab(modelled) => {
+            real(request, |seed, signals, watch| in_lab(request, modelled, seed, signals, watch))?
         }
+        Source::Live { reflectors, second_internal } => real(request, |seed, signals, watch| {
+            let reflectors = resolved(reflectors)?;
+            let (second_internal, effort) = (*second_internal, request.effort);
+            let live = Live { reflectors, second_internal, effort, seed };
+            Ok(live::classify(&live, signals, watch)?)
+        })?,
     };
-    let verdict = judge(&evidence.run);
+    let mut verdict = judge(&evidence.run);
+    verdict.vantage.interface = interface;
     Ok(finish(&request.output, evidence, verdict))
+}
+
+type Watch<'a> = &'a mut (dyn FnMut(&Fact) + Send);
+
+/// A run with real packets, on this machine's clock; with it, the interface that it used.
+fn real(
+    request: &Classify,
+    ask: impl FnOnce(u64, &Signals, Watch<'_>) -> Result<(Run, String), Failure>,
+) -> Result<(Evidence, Option<String>), Failure> {
+    let seed = request.seed.map_or_else(entropy::seed, Ok)?;
+    let signals = Signals::block()?;
+    let progress = Progress::new(request.output.verbosity);
+    let started = clock::realtime();
+    let mut watch = |fact: &Fact| report::progress(fact).iter().for_each(|what| progress.say(what));
+    let asked = ask(seed, &signals, &mut watch);
+    progress.end();
+    let (run, interface) = asked?;
+    Ok((Evidence { run, started }, Some(interface)))
+}
+
+fn in_lab(
+    request: &Classify,
+    modelled: &Modelled,
+    seed: u64,
+    signals: &Signals,
+    watch: Watch<'_>,
+) -> Result<(Run, String), Failure> {
+    let delay = modelled.delay.unwrap_or(LAB_DELAY);
+    let lab = Lab { nat: nat(&modelled.nat)?, delay, effort: request.effort, seed };
+    if !privilege::is_root() {
+        privilege::become_root_in_user_namespace()?;
+    }
+    Ok(lab::classify(&lab, signals, watch)?)
+}
+
+/// The IPv4 addresses of these hosts: NATs of RFC 5382 translate IPv4.
+fn resolved(hosts: &[Host]) -> Result<Vec<Endpoint>, Failure> {
+    hosts.iter().map(resolve).collect()
+}
+
+fn resolve(host: &Host) -> Result<Endpoint, Failure> {
+    let all = (host.name.as_str(), host.port).to_socket_addrs().map_err(|error| {
+        let hint = "check the reflector's name, and that this host can look it up";
+        Failure::new(format!("cannot look up {}: {error}", host.name), hint)
+    })?;
+    all.into_iter().find(Endpoint::is_ipv4).ok_or_else(|| {
+        let hint = "RFC 5382 is about NATs between IPv4 addresses: give an IPv4 address";
+        Failure::new(format!("{} has no IPv4 address", host.name), hint)
+    })
 }
 
 /// A run on virtual time.
@@ -81,3 +144,6 @@ fn from_file(path: &Path) -> Result<Evidence, Failure> {
 
 /// As on a short path through the Internet.
 const SIMULATED_DELAY: Duration = Duration::from_millis(10);
+
+/// Long enough that packets cross, short enough not to wait for.
+const LAB_DELAY: Duration = Duration::from_millis(5);
