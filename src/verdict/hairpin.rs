@@ -4,7 +4,7 @@ use super::finding::{Finding, Findings, Frame, NoDetails, Proof, Unknown};
 use super::liveness::Liveness;
 use super::view::{Asked, At, REPETITIONS, View};
 use crate::engine::{Question, Remotes};
-use crate::nat::{Filtering, Hairpinning, Mapping, PortAssignment};
+use crate::nat::{CrossingSegment, Filtering, Hairpinning, Mapping, PortAssignment};
 use crate::time::Instant;
 
 /// Whether hairpinning works. Silence counts only where the other findings say that a knock would
@@ -31,6 +31,7 @@ pub fn hairpinning(
     if external_addresses > 1 {
         return Err(Unknown::HiddenByOtherBehaviour);
     }
+    unless_crossing_is_blocked(findings)?;
     let way = way(findings)?;
     let fit: Vec<_> = knocked.iter().filter(|knocks| knocks.fits(way)).collect();
     if fit.len() < REPETITIONS {
@@ -45,6 +46,22 @@ pub fn hairpinning(
     evidence.sort_unstable();
     let proof = Proof { evidence, error_bound };
     Ok(Finding::Known { value: Hairpinning::Unsupported, details: NoDetails {}, proof })
+}
+
+/// Behind a filter a SYN that comes back in crosses the one that opened the filter: where crossing
+/// SYNs do not pass, silence says nothing of hairpinning.
+fn unless_crossing_is_blocked(findings: &Findings) -> Result<(), Unknown> {
+    if findings.filtering.after_syn.value() == Some(&Filtering::EndpointIndependent) {
+        return Ok(());
+    }
+    let open = &findings.simultaneous_open;
+    match open.details() {
+        Some(at) if at.blocked_at == Some(CrossingSegment::SynIn) => {
+            Err(Unknown::HiddenByOtherBehaviour)
+        }
+        Some(_) => Ok(()),
+        None => Err(open.why().unwrap_or(Unknown::NoAnswer)),
+    }
 }
 
 /// How a knock finds its way to an external endpoint of ours.
@@ -100,7 +117,7 @@ impl Knocks {
         let left = view.syns(asked.probe, At::LeftProber);
         let knocks = left.filter(|sight| !reflector(sight.to.ip()));
         let sent: Vec<_> = knocks.map(|sight| (sight.record.at, sight.frame)).collect();
-        let mut reached = view.syns(asked.probe, At::ReachedProber);
+        let mut reached = view.sights(asked.probe, At::ReachedProber).iter();
         let back = reached.find(|sight| !reflector(sight.from.ip())).map(|sight| {
             let internal = asked.internal.contains(&sight.from);
             let form =

@@ -155,7 +155,7 @@ fn inward(view: &View<'_>) -> BTreeMap<IpAddr, Inward> {
         for asked in view.asked(question) {
             let arrivals = view.sights(asked.probe, At::ReachedProber);
             let arrived: BTreeSet<_> =
-                arrivals.map(|sight| (sight.from, sight.segment.seq)).collect();
+                arrivals.iter().map(|sight| (sight.from, sight.segment.seq)).collect();
             for sight in view.sights(asked.probe, At::LeftReflector) {
                 let Some(volley) = sight.record.volley else { continue };
                 let arrived = arrived.contains(&(sight.from, sight.segment.seq));
