@@ -10,7 +10,7 @@ use std::thread;
 use observable::{Observation, Vantage, found, observable};
 use tso_probe::engine::Effort;
 use tso_probe::nat::{
-    Answer, Assignment, Behaviour, CrossingSegment, Filtering, HOLD, Hairpinning, Knobs, Mapping,
+    Answer, Assignment, Behaviour, CrossingSegment, Filtering, Hairpinning, Knobs, Mapping,
     Sharing, Unsolicited,
 };
 use tso_probe::sim::{Layout, Reflectors, classify};
@@ -142,7 +142,7 @@ fn expect_agreement(behaviours: &[Behaviour], layout: &Layout) {
     );
 }
 
-/// Every seventh, which is prime to the length of every axis.
+/// Every eleventh, which is prime to the length of every axis.
 fn slice(behaviours: Vec<Behaviour>) -> Vec<Behaviour> {
     behaviours.into_iter().step_by(11).collect()
 }
@@ -169,10 +169,8 @@ fn at_most_a_tenth_looks_like_another() {
 
 #[test]
 fn one_reflector_address_says_what_it_needs() {
-    let layout = Layout {
-        reflectors: Reflectors::OneAddress,
-        ..Layout::fair(Effort::Default, 7, DELAY)
-    };
+    let layout =
+        Layout { reflectors: Reflectors::OneAddress, ..Layout::fair(Effort::Default, 7, DELAY) };
     expect_agreement(&slice(behaviours().0), &layout);
 }
 

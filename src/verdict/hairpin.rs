@@ -31,8 +31,8 @@ pub fn hairpinning(
     if external_addresses > 1 {
         return Err(Unknown::HiddenByOtherBehaviour);
     }
-    unless_crossing_is_blocked(findings)?;
     let way = way(findings)?;
+    unless_crossing_is_blocked(findings)?;
     let fit: Vec<_> = knocked.iter().filter(|knocks| knocks.fits(way)).collect();
     if fit.len() < REPETITIONS {
         return Err(view.no_answer());
@@ -76,24 +76,21 @@ enum Way {
 }
 
 fn way(findings: &Findings) -> Result<Way, Unknown> {
-    let mapping = findings.mapping.value();
-    let filtering = findings.filtering.after_syn.value();
-    let assignment = findings.port_assignment.value();
-    if mapping == Some(&Mapping::EndpointIndependent)
-        && assignment != Some(&PortAssignment::Preservation)
-    {
-        return Ok(Way::Shown);
+    let unknown = |why: Option<Unknown>| Err(why.unwrap_or(Unknown::NoAnswer));
+    let filtering = &findings.filtering.after_syn;
+    let Some(assignment) = findings.port_assignment.value() else {
+        return unknown(findings.port_assignment.why());
+    };
+    if *assignment == PortAssignment::Preservation {
+        return Ok(Way::Preserved);
     }
-    match (assignment, mapping, filtering) {
-        (Some(PortAssignment::Preservation), ..) => Ok(Way::Preserved),
-        (_, _, Some(Filtering::EndpointIndependent)) => Ok(Way::Shown),
-        (Some(PortAssignment::Sequential), ..) => Ok(Way::Predicted),
-        (Some(_), Some(_), Some(_)) => Err(Unknown::HiddenByOtherBehaviour),
-        _ => Err(findings
-            .mapping
-            .why()
-            .or(findings.filtering.after_syn.why())
-            .unwrap_or(Unknown::NoAnswer)),
+    match (findings.mapping.value(), filtering.value()) {
+        (None, _) => unknown(findings.mapping.why()),
+        (Some(Mapping::EndpointIndependent), _) => Ok(Way::Shown),
+        (_, Some(Filtering::EndpointIndependent)) => Ok(Way::Shown),
+        _ if *assignment == PortAssignment::Sequential => Ok(Way::Predicted),
+        (_, None) => unknown(filtering.why()),
+        _ => Err(Unknown::HiddenByOtherBehaviour),
     }
 }
 

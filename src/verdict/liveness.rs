@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::finding::Unknown;
-use super::view::{At, Sight, View, is_same};
+use super::view::{Asked, At, Sight, View, is_same};
 use crate::engine::{Effort, Question};
 use crate::time::{Duration, Instant};
 use crate::wire::control::Volley;
@@ -29,8 +29,10 @@ struct Inward {
     /// Companions that were sent, of the kinds that pass.
     sent: u32,
     lost: u32,
-    /// Whether bare SYNs are among these kinds.
-    syns_pass: bool,
+    /// Bare SYNs, companions or not, that were sent where SYNs from this address are known to pass,
+    /// and those of them that were lost.
+    syns_sent: u32,
+    syns_lost: u32,
     longest_outage: Duration,
 }
 
@@ -103,8 +105,11 @@ impl Liveness {
 
 impl Inward {
     fn loss(&self) -> f64 {
-        let measured = share(self.lost, self.sent);
-        if self.syns_pass { measured } else { measured.max(UNPROVEN_LOSS) }
+        let of_syns = match self.syns_sent {
+            0 => UNPROVEN_LOSS,
+            sent => share(self.syns_lost, sent),
+        };
+        share(self.lost, self.sent).max(of_syns)
     }
 }
 
@@ -164,16 +169,36 @@ fn inward(view: &View<'_>) -> BTreeMap<IpAddr, Inward> {
             }
         }
     }
-    sent.into_iter().map(|(address, companions)| (address, Inward::of(companions))).collect()
+    let mut all: BTreeMap<_, _> =
+        sent.into_iter().map(|(address, companions)| (address, Inward::of(companions))).collect();
+    for asked in view.probes() {
+        count_syns(view, asked, &mut all);
+    }
+    all
+}
+
+/// Counts the SYNs shot at a probe, from each endpoint of which at least one arrived.
+fn count_syns(view: &View<'_>, asked: &Asked, all: &mut BTreeMap<IpAddr, Inward>) {
+    let arrived: BTreeSet<_> = view
+        .syns(asked.probe, At::ReachedProber)
+        .map(|sight| (sight.from, sight.segment.seq))
+        .collect();
+    let passes: BTreeSet<_> = arrived.iter().map(|(from, _)| *from).collect();
+    let shots = view.syns(asked.probe, At::LeftReflector);
+    for shot in shots.filter(|shot| passes.contains(&shot.from)) {
+        let inward = all.entry(shot.from.ip()).or_default();
+        inward.syns_sent += 1;
+        inward.syns_lost += u32::from(!arrived.contains(&(shot.from, shot.segment.seq)));
+    }
 }
 
 impl Inward {
     fn of(mut companions: Vec<Sent>) -> Self {
         let passes = |syn| companions.iter().any(|sent| sent.syn == syn && sent.arrived);
-        let (syns_pass, syn_acks_pass) = (passes(true), passes(false));
-        companions.retain(|sent| if sent.syn { syns_pass } else { syn_acks_pass });
+        let pass = [passes(false), passes(true)];
+        companions.retain(|sent| pass[usize::from(sent.syn)]);
         companions.sort_unstable_by_key(|sent| sent.at);
-        let mut inward = Self { syns_pass, ..Self::default() };
+        let mut inward = Self::default();
         let mut dead = BTreeSet::new();
         let mut last_seen = companions.first().map(|sent| sent.at);
         for Sent { volley, at, arrived, .. } in companions {

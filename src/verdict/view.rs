@@ -11,7 +11,6 @@ use crate::wire::{Endpoint, Segment};
 
 /// A run with its packets by probe and its facts by what they say.
 pub struct View<'a> {
-    run: &'a Run,
     asked: Vec<Asked>,
     by_probe: BTreeMap<ProbeId, Packets<'a>>,
     pub remotes: Option<Remotes>,
@@ -62,7 +61,6 @@ pub struct Sight<'a> {
 impl<'a> View<'a> {
     pub fn new(run: &'a Run) -> Self {
         let mut view = Self {
-            run,
             asked: Vec::new(),
             by_probe: BTreeMap::new(),
             remotes: None,
@@ -112,11 +110,6 @@ impl<'a> View<'a> {
     /// The frames of a probe, with their records.
     pub fn frames(&self, probe: ProbeId) -> &[(Frame, &'a Record)] {
         self.by_probe.get(&probe).map_or(&[], |packets| &packets.frames)
-    }
-
-    /// When a frame was seen.
-    pub fn seen_at(&self, frame: Frame) -> Instant {
-        self.run.trace[frame - 1].at
     }
 
     /// The segments of a probe that were seen there.

@@ -165,28 +165,52 @@ fn filtered_port(
 
 /// RFC 5382 §7.2.
 fn hairpinning(knobs: &Knobs, vantage: Vantage) -> Result<Hairpinning, Unknown> {
-    let depends = knobs.mapping != Mapping::EndpointIndependent;
-    let filters = knobs.filtering != Filtering::EndpointIndependent;
-    let known = Ok(knobs.hairpinning);
-    if depends && filters && knobs.ports == Assignment::Random {
-        // hidden.md, random ports: nobody can know where a port is open for the NAT's own address.
-        return match mapping(knobs, vantage) {
-            Ok(_) => Err(Unknown::HiddenByOtherBehaviour),
-            Err(why) => Err(why),
-        };
+    let whereabouts = whereabouts(knobs, vantage);
+    if !can_be_reached(knobs, vantage) {
+        return Err(whereabouts.expect_err("what nobody can reach, nobody knows how to reach"));
     }
     if knobs.hairpinning != Hairpinning::Unsupported {
-        return known;
+        return Ok(knobs.hairpinning);
     }
+    whereabouts?;
     if knobs.pooling == Pooling::Arbitrary {
         // hidden.md, arbitrary pooling: which of the addresses was meant is anybody's guess.
         return Err(Unknown::HiddenByOtherBehaviour);
     }
-    if filters && knobs.blocks == Some(CrossingSegment::SynIn) {
+    let unfiltered = filtering(knobs.filtering, vantage) == Ok(Filtering::EndpointIndependent);
+    if !unfiltered && knobs.blocks == Some(CrossingSegment::SynIn) {
         // hidden.md, crossing SYNs: those that open the filter cross those that would come in.
         return Err(Unknown::HiddenByOtherBehaviour);
     }
-    known
+    Ok(Hairpinning::Unsupported)
+}
+
+/// Whether one internal endpoint can aim at where another is open for it.
+fn can_be_reached(knobs: &Knobs, vantage: Vantage) -> bool {
+    match (knobs.mapping, knobs.filtering) {
+        (Mapping::EndpointIndependent, _) | (_, Filtering::EndpointIndependent) => true,
+        _ => match knobs.ports {
+            Assignment::Preservation(_) | Assignment::Overloading => true,
+            // hidden.md, random ports: where a port is open for the NAT's own address, nothing shows.
+            Assignment::Random => false,
+            // Whoever sees one port for all remotes sees no need to predict another.
+            Assignment::Sequential(_) => mapping(knobs, vantage).is_ok(),
+        },
+    }
+}
+
+/// Whether it is known that it did, so that silence means something.
+fn whereabouts(knobs: &Knobs, vantage: Vantage) -> Result<(), Unknown> {
+    let seen = mapping(knobs, vantage);
+    match knobs.ports {
+        Assignment::Preservation(_) | Assignment::Overloading => Ok(()),
+        _ if seen? == Mapping::EndpointIndependent => Ok(()),
+        Assignment::Sequential(_) => Ok(()),
+        Assignment::Random => match filtering(knobs.filtering, vantage)? {
+            Filtering::EndpointIndependent => Ok(()),
+            _ => Err(Unknown::HiddenByOtherBehaviour),
+        },
+    }
 }
 
 /// What a judge found.
@@ -214,10 +238,7 @@ fn met_of(value: &UnsolicitedSyn, details: &tso_probe::verdict::Answered) -> Met
     Met { value: *value, icmp: details.icmp.clone(), after_ms: details.after_ms }
 }
 
-fn result<T, D, R>(
-    finding: &Finding<T, D>,
-    of_known: impl Fn(&T, &D) -> R,
-) -> Result<R, Unknown> {
+fn result<T, D, R>(finding: &Finding<T, D>, of_known: impl Fn(&T, &D) -> R) -> Result<R, Unknown> {
     match finding {
         Finding::Known { value, details, .. } => Ok(of_known(value, details)),
         Finding::Unknown { why, .. } => Err(*why),
