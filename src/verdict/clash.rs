@@ -2,7 +2,7 @@
 //! RFC 7857 §3).
 
 use super::finding::{Finding, Frame, OnPortClash, Unknown};
-use super::mapping::{Row, Same, changed, externals, row};
+use super::mapping::{Row, Same, changed, draws_addresses, externals, row};
 use super::view::{Asked, View, agreed};
 use crate::engine::{Order, Question, Remotes};
 use crate::nat::{Mapping, PortAssignment};
@@ -16,6 +16,10 @@ pub fn on_port_clash(
 ) -> Result<Finding<OnPortClash>, Unknown> {
     if view.internal.len() < 2 {
         return Err(Unknown::NeedsSecondInternal);
+    }
+    // Two hosts at two external addresses clash over nothing.
+    if draws_addresses(view) {
+        return Err(Unknown::HiddenByOtherBehaviour);
     }
     let remotes = view.remotes.ok_or_else(|| view.no_answer())?;
     let first = clashes(view, Order::ClashFirst, remotes)?;
