@@ -66,7 +66,7 @@ fn fallback(
     }
     match assignment.ok_or(Unknown::NoAnswer)? {
         PortAssignment::Preservation => match row(changed) {
-            Row::Along(_) => Ok(PortAssignment::Sequential),
+            Row::Along(_) | Row::Near => Ok(PortAssignment::Sequential),
             Row::Scattered => Ok(PortAssignment::Random),
             Row::Disordered => Err(Unknown::Contradicted),
         },

@@ -144,6 +144,7 @@ pub fn port_assignment(view: &View<'_>) -> Result<Finding<PortAssignment, Ports>
     }
     let (value, step) = match row(&ports(&given)) {
         Row::Along(step) => (PortAssignment::Sequential, Some(step)),
+        Row::Near => (PortAssignment::Sequential, None),
         Row::Scattered => (PortAssignment::Random, None),
         Row::Disordered => return Err(Unknown::Contradicted),
     };
@@ -198,7 +199,9 @@ pub fn changed(view: &View<'_>) -> (Vec<(Instant, u16)>, Vec<Frame>) {
 pub enum Row {
     /// In a row, later ones farther along by this step each.
     Along(i32),
-    /// In a row, but in no order of time.
+    /// In a row, but which way is not to be seen.
+    Near,
+    /// Too close together to be here and there, too far apart or too few to be in a row.
     Disordered,
     /// Here and there.
     Scattered,
@@ -228,9 +231,10 @@ pub fn row(ports: &[(Instant, u16)]) -> Row {
     } else if span > most(MOST_GAPS) {
         Row::Disordered
     } else {
-        match order(&lots) {
+        match order(&lots, span) {
             order if order >= ORDERLY => Row::Along(step),
             order if order <= -ORDERLY => Row::Along(-step),
+            _ if span <= most(NEAR_GAPS) => Row::Near,
             _ => Row::Disordered,
         }
     }
@@ -250,22 +254,28 @@ fn lots(ports: &[(Instant, u16)]) -> Vec<Vec<(Instant, u16)>> {
 }
 
 /// How many standard deviations later ports tend to be the higher ones, against what chance alone
-/// would show: Kendall's rank correlation over all pairs of one lot at different times.
-fn order(lots: &[Vec<(Instant, u16)>]) -> f64 {
-    let (mut balance, mut all) = (0i32, 0i32);
+/// would show: Kendall's rank correlation over all pairs of one lot at different times. Nothing if
+/// ports close together say otherwise: a row may have gone around its range until it met itself.
+fn order(lots: &[Vec<(Instant, u16)>], span: i32) -> f64 {
+    let (mut balance, mut near, mut all) = (0i32, 0i32, 0i32);
     for lot in lots {
         for (place, (at, port)) in lot.iter().enumerate() {
             for (later, higher) in &lot[place + 1..] {
-                if later > at && port != higher {
+                let up = i32::from(*higher) - i32::from(*port);
+                if later > at && up != 0 {
                     all += 1;
-                    balance += (i32::from(*higher) - i32::from(*port)).signum();
+                    balance += up.signum();
+                    near += if up.abs() <= span / 4 { up.signum() } else { 0 };
                 }
             }
         }
     }
+    if all == 0 || balance.signum() != near.signum() {
+        return 0.0;
+    }
     let n = lots.iter().map(Vec::len).max().unwrap_or_default() as f64;
     let deviation = (2.0 * (2.0 * n + 5.0) / (9.0 * n * (n - 1.0)).max(1.0)).sqrt();
-    if all == 0 { 0.0 } else { f64::from(balance) / f64::from(all) / deviation }
+    f64::from(balance) / f64::from(all) / deviation
 }
 
 const fn greatest_common_divisor(a: i32, b: i32) -> i32 {
@@ -295,6 +305,9 @@ const FEWEST_PORTS: usize = 8;
 
 /// Nor do fewer distinct ones of a row.
 const FEWEST_IN_A_ROW: i32 = 6;
+
+/// Ports that come in no order have to be closer together to be in a row.
+const NEAR_GAPS: i32 = 2;
 
 /// Ports in sequence that are this many times as far apart as their number explains may be no
 /// sequence, or others take most of them.
