@@ -30,8 +30,8 @@ pub struct Reflector {
     flows: BTreeMap<(Endpoint, Endpoint), Flow>,
     shots: BTreeMap<(Instant, u64), (Name, Shot)>,
     shots_ordered: u64,
-    /// The volley that a segment left in, by remote and own endpoint and sequence number.
-    volleys: BTreeMap<(Endpoint, Endpoint, Seq), Volley>,
+    /// The volley that a segment left in, by remote and own endpoint and TSval.
+    volleys: BTreeMap<(Endpoint, Endpoint, u32), Volley>,
     rate: Rate,
     steps: VecDeque<Step>,
 }
@@ -198,11 +198,14 @@ impl Reflector {
             return self.refuse(name, Refusal::UnprovenTarget);
         }
         flow.isn = seq;
+        // Repeated segments keep their number, as a NAT that follows connections expects; the
+        // timestamp tells them apart.
+        let stamp = u32::from(shot.volley.0) + 1;
         let segment = match ack {
-            Some(ack) => Segment::syn_ack(seq, ack, seq.0, 0),
-            None => Segment::syn(seq, seq.0),
+            Some(ack) => Segment::syn_ack(seq, ack, stamp, 0),
+            None => Segment::syn(seq, stamp),
         };
-        self.volleys.insert((to, from, seq), shot.volley);
+        self.volleys.insert((to, from, stamp), shot.volley);
         self.answer(now, name, Packet::marked(from, to, segment));
     }
 
@@ -222,8 +225,9 @@ impl Reflector {
     fn left(&mut self, now: Instant, packet: Packet) {
         let Some((own, remote)) = packet.endpoints() else { return };
         let Some(flow) = self.flows.get(&(remote, own)) else { return };
-        let seq = packet.segment().map_or(Seq(0), |segment| segment.seq);
-        let volley = self.volleys.get(&(remote, own, seq)).copied();
+        let stamps = packet.segment().and_then(|segment| segment.options.timestamps());
+        let stamp = stamps.map_or(0, |(value, _)| value);
+        let volley = self.volleys.get(&(remote, own, stamp)).copied();
         let packet = PacketText(packet);
         let sent = Message::Sent { probe: flow.probe, volley, at: now, packet };
         self.steps.push_back(Step::Tell(flow.client, sent));

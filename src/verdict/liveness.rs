@@ -10,9 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::finding::Unknown;
-use super::view::{At, Sight, View, is_same};
+use super::view::{At, Sight, View};
 use crate::engine::{Effort, Question};
 use crate::time::{Duration, Instant};
+use crate::wire::Endpoint;
 use crate::wire::control::Volley;
 
 /// What a run shows of its path.
@@ -154,17 +155,24 @@ fn inward(view: &View<'_>) -> BTreeMap<IpAddr, Inward> {
     for (question, syn) in [(Question::CompanionSyn, true), (Question::CompanionSynAck, false)] {
         for asked in view.asked(question) {
             let arrivals = view.sights(asked.probe, At::ReachedProber);
-            let arrived: BTreeSet<_> =
-                arrivals.map(|sight| (sight.from, sight.segment.seq)).collect();
+            let arrived: BTreeSet<_> = arrivals.flat_map(|sight| marks(&sight)).collect();
             for sight in view.sights(asked.probe, At::LeftReflector) {
                 let Some(volley) = sight.record.volley else { continue };
-                let arrived = arrived.contains(&(sight.from, sight.segment.seq));
+                let arrived = marks(&sight).iter().any(|mark| arrived.contains(mark));
                 let companion = Sent { volley, at: sight.record.at, syn, arrived };
                 sent.entry(sight.from.ip()).or_default().push(companion);
             }
         }
     }
     sent.into_iter().map(|(address, companions)| (address, Inward::of(companions))).collect()
+}
+
+/// By what one of several repeated segments is known: its timestamp, or if a NAT stripped that its
+/// identification.
+fn marks(sight: &Sight<'_>) -> [(Endpoint, u32); 2] {
+    let stamp = sight.segment.options.timestamps().map(|(value, _)| value);
+    let id = u32::from(sight.record.packet.id);
+    [(sight.from, stamp.unwrap_or(id)), (sight.from, id)]
 }
 
 impl Inward {
@@ -196,12 +204,12 @@ impl Inward {
 fn outward(view: &View<'_>) -> Outward {
     let mut outward = Outward::default();
     for asked in view.asked(Question::CompanionSyn) {
-        let seen: Vec<_> = view.syns(asked.probe, At::ReachedReflector).collect();
-        let numbers: BTreeSet<_> = seen.iter().map(|sight| sight.segment.seq).collect();
+        let seen = view.syns(asked.probe, At::ReachedReflector);
+        let seen: BTreeSet<_> =
+            seen.flat_map(|sight| marks(&sight)).map(|(_, mark)| mark).collect();
         for beat in view.syns(asked.probe, At::LeftProber) {
             outward.sent += 1;
-            let same = |sight: &Sight<'_>| is_same(sight, &beat);
-            if numbers.contains(&beat.segment.seq) || seen.iter().any(same) {
+            if marks(&beat).iter().any(|(_, mark)| seen.contains(mark)) {
                 let at = beat.record.at;
                 let outage = outward.last_seen.map_or(Duration::ZERO, |last| at.since(last));
                 outward.longest_outage = outward.longest_outage.max(outage);

@@ -185,6 +185,13 @@ pub fn is_same(one: &Sight<'_>, other: &Sight<'_>) -> bool {
         || one.record.packet.id == other.record.packet.id
 }
 
+/// Whether two sights are of one among several SYNs with the same number.
+pub fn is_repeated(one: &Sight<'_>, other: &Sight<'_>) -> bool {
+    let stamps = (one.segment.options.timestamps(), other.segment.options.timestamps());
+    let stamped = matches!(stamps, (Some((one, _)), Some((other, _))) if one == other);
+    stamped || one.record.packet.id == other.record.packet.id
+}
+
 /// What at least three repetitions agree on, with the frames that show it.
 pub fn agreed<T: PartialEq>(
     answers: impl IntoIterator<Item = Result<Option<(T, Vec<Frame>)>, Unknown>>,
