@@ -6,7 +6,7 @@ use std::path::Path;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::finish::{finish, show};
-use super::request::{Classify, Form, Host, Modelled, Request, Source};
+use super::request::{Classify, Form, Host, Modelled, Request, Serve, Source};
 use super::screen::{Progress, Screen};
 use crate::capture::{self, Evidence};
 use crate::engine::{Fact, Run};
@@ -16,6 +16,7 @@ use crate::nat::{Behaviour, Device, Nat};
 use crate::os::signals::Signals;
 use crate::os::{clock, entropy, privilege};
 use crate::report;
+use crate::serve::{self, Site};
 use crate::sim::{self, Layout};
 use crate::time::Duration;
 use crate::verdict::judge;
@@ -28,7 +29,7 @@ use crate::wire::Endpoint;
 pub fn dispatch(request: &Request) -> Result<Exit, Failure> {
     match request {
         Request::Classify(request) => return classify(request),
-        Request::Serve(_) => return Err(Failure::new("this command cannot run yet", "")),
+        Request::Serve(request) => serve(request)?,
         Request::ClassifySchema => show(&format!("{:#}\n", report::schema())),
         Request::LabList(Form::Json) => show(&format!("{:#}\n", report::presets_json())),
         Request::LabList(Form::Text) => {
@@ -51,6 +52,9 @@ fn classify(request: &Classify) -> Result<Exit, Failure> {
             real(request, |seed, signals, watch| in_lab(request, modelled, seed, signals, watch))?
         }
         Source::Live { reflectors, second_internal } => real(request, |seed, signals, watch| {
+            if reflectors.is_empty() {
+                return Ok(live::alone()?);
+            }
             let reflectors = resolved(reflectors)?;
             let (second_internal, effort) = (*second_internal, request.effort);
             let live = Live { reflectors, second_internal, effort, seed };
@@ -109,6 +113,17 @@ fn resolve(host: &Host) -> Result<Endpoint, Failure> {
         let hint = "RFC 5382 is about NATs between IPv4 addresses: give an IPv4 address";
         Failure::new(format!("{} has no IPv4 address", host.name), hint)
     })
+}
+
+fn serve(request: &Serve) -> Result<(), Failure> {
+    let listen = request.listen.map_or_else(serve::own_address, Ok)?;
+    let site = Site {
+        addresses: [Some(listen), request.alternate].into_iter().flatten().collect(),
+        control_port: request.control_port,
+        probe_ports: request.probe_ports,
+    };
+    let signals = Signals::block()?;
+    Ok(serve::reflect(&site, &signals, || show(&report::serving(&site.control(), &site.probes())))?)
 }
 
 /// A run on virtual time.

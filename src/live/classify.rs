@@ -1,7 +1,7 @@
 //! A classification over a network that is there.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::control::{Control, patient};
 use super::driver::{Driver, Stop};
@@ -11,6 +11,7 @@ use crate::os::link::{self, Route};
 use crate::os::signals::Signals;
 use crate::os::{self, Kind};
 use crate::probe::{Plan, Setting};
+use crate::time::Instant;
 use crate::wire::Endpoint;
 
 /// What to classify, and from where.
@@ -57,4 +58,16 @@ pub fn classify(
     let stop = Stop::Signals(signals);
     let run = Driver::new(&mut plan, station, control, stop, watch).run()?;
     Ok((run, first.interface.clone()))
+}
+
+/// What is known without a reflector: the address that this host reaches the world from, and the
+/// interface.
+///
+/// # Errors
+/// Without a route there.
+pub fn alone() -> os::Result<(Run, String)> {
+    let route = link::route_to(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)))?;
+    let mut run = Run::default();
+    run.note(Instant::START, Fact::Alone { internal: vec![route.source] });
+    Ok((run, route.interface))
 }

@@ -13,7 +13,7 @@ pub mod words;
 pub use json::{SCHEMA, json, schema};
 pub use mask::Masker;
 pub use presets::{presets_json, presets_table};
-pub use progress::progress;
+pub use progress::{progress, serving};
 pub use remark::remark;
 pub use table::table;
 

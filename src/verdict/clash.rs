@@ -14,10 +14,10 @@ pub fn on_port_clash(
     view: &View<'_>,
     assignment: Option<PortAssignment>,
 ) -> Result<Finding<OnPortClash>, Unknown> {
+    let remotes = view.remotes.ok_or_else(|| view.no_answer())?;
     if view.internal.len() < 2 {
         return Err(Unknown::NeedsSecondInternal);
     }
-    let remotes = view.remotes.ok_or_else(|| view.no_answer())?;
     let first = clashes(view, Order::ClashFirst, remotes)?;
     let last = clashes(view, Order::ClashLast, remotes)?;
     let (early, mut evidence) =

@@ -22,6 +22,7 @@ pub struct View<'a> {
     /// Until when answers to unsolicited SYNs were listened for.
     pub listened: Option<Instant>,
     swallowed: bool,
+    alone: bool,
 }
 
 /// A probe and what it asked.
@@ -63,6 +64,7 @@ impl<'a> View<'a> {
             complete: false,
             listened: None,
             swallowed: false,
+            alone: false,
         };
         run.facts.iter().for_each(|(_, fact)| view.take(fact));
         for (place, record) in run.trace.iter().enumerate() {
@@ -77,6 +79,10 @@ impl<'a> View<'a> {
         match fact {
             Fact::Planned { effort, internal, .. } => {
                 self.effort = *effort;
+                self.internal.clone_from(internal);
+            }
+            Fact::Alone { internal } => {
+                self.alone = true;
                 self.internal.clone_from(internal);
             }
             Fact::Chose(remotes) => self.remotes = Some(*remotes),
@@ -134,7 +140,11 @@ impl<'a> View<'a> {
 
     /// Why something that had to arrive did not, as far as this host knows.
     pub const fn no_answer(&self) -> Unknown {
-        if self.swallowed { Unknown::HostFirewall } else { Unknown::NoAnswer }
+        match (self.alone, self.swallowed) {
+            (true, _) => Unknown::NeedsReflector,
+            (_, true) => Unknown::HostFirewall,
+            _ => Unknown::NoAnswer,
+        }
     }
 
     /// The external endpoint that a probe's SYN to `remote` was seen from, and the frame that shows
