@@ -68,6 +68,11 @@ pub enum Fact {
         /// The internal address that would be probed from.
         internal: Vec<IpAddr>,
     },
+    /// The interface that the prober's packets go through, on a real host.
+    Through {
+        /// Its name.
+        interface: String,
+    },
     /// A reflector said welcome.
     Welcomed {
         /// Which reflector.
