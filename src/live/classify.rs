@@ -7,6 +7,7 @@ use super::control::{Control, patient};
 use super::driver::{Driver, Stop};
 use super::station::Station;
 use crate::engine::{Effort, Fact, Run};
+use crate::os::firewall;
 use crate::os::link::{self, Route};
 use crate::os::signals::Signals;
 use crate::os::{self, Kind};
@@ -64,7 +65,10 @@ pub fn classify(live: &Live, signals: &Signals, watch: &mut dyn FnMut(&Fact)) ->
 pub fn alone() -> os::Result<Run> {
     let route = link::route_to(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)))?;
     let mut run = Run::default();
-    run.note(Instant::START, Fact::Alone { internal: vec![route.source] });
+    run.note(
+        Instant::START,
+        Fact::Alone { internal: vec![route.source], filters: firewall::tables().ok() },
+    );
     run.note(Instant::START, Fact::Through { interface: route.interface });
     Ok(run)
 }

@@ -39,8 +39,12 @@ fn of_vantage(vantage: &Vantage) -> String {
         1 => "one level of NAT".to_owned(),
         more => format!("{more} levels of NAT"),
     });
+    let filters = vantage.host_firewall.as_ref().map(|tables| match tables[..] {
+        [] => "no packet filter on this host".to_owned(),
+        _ => format!("packet filter tables on this host: {}", tables.join(", ")),
+    });
     let parts: Vec<_> =
-        [internal, interface, external, levels, seen_by].into_iter().flatten().collect();
+        [internal, interface, external, levels, seen_by, filters].into_iter().flatten().collect();
     parts.join("; ")
 }
 

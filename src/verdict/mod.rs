@@ -96,8 +96,12 @@ fn vantage(view: &View<'_>, run: &Run) -> Vantage {
         Fact::Through { interface } => Some(interface.clone()),
         _ => None,
     });
+    let host_firewall = run.facts.iter().find_map(|(_, fact)| match fact {
+        Fact::Alone { filters, .. } => filters.clone(),
+        _ => None,
+    });
     let (internal, reflectors) = (view.internal.clone(), endpoints.flatten().collect());
-    Vantage { internal, external, reflectors, interface, nat_levels }
+    Vantage { internal, external, reflectors, interface, host_firewall, nat_levels }
 }
 
 fn account(run: &Run) -> PlanAccount {
@@ -188,6 +192,9 @@ pub struct Vantage {
     /// The interface, on a live network.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interface: Option<String>,
+    /// This host's packet filter tables, where there was no reflector to ask.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host_firewall: Option<Vec<String>>,
     /// Levels of NAT, if known; 0 when internal and external addresses are the same.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nat_levels: Option<u8>,
