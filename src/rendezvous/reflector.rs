@@ -17,7 +17,7 @@ use crate::time::{Duration, Instant};
 use crate::wire::control::{
     Answer, Expectation, Message, PacketText, ProbeId, Refusal, Shot, VERSION, Volley,
 };
-use crate::wire::{Endpoint, Packet, Segment, Seq};
+use crate::wire::{Endpoint, Flags, Packet, Segment, Seq};
 
 /// A party that serves any number of probers.
 #[derive(Debug)]
@@ -30,8 +30,8 @@ pub struct Reflector {
     flows: BTreeMap<(Endpoint, Endpoint), Flow>,
     shots: BTreeMap<(Instant, u64), (Name, Shot)>,
     shots_ordered: u64,
-    /// The volley that a segment left in, by remote and own endpoint and sequence number.
-    volleys: BTreeMap<(Endpoint, Endpoint, Seq), Volley>,
+    /// What segments were crafted for, by remote and own endpoint and numbers.
+    crafted: BTreeMap<Crafted, (Name, ProbeId, Volley)>,
     rate: Rate,
     steps: VecDeque<Step>,
 }
@@ -43,6 +43,8 @@ struct Client {
     /// Addresses that have shown that they asked.
     proven: BTreeSet<IpAddr>,
     expectations: Vec<Expectation>,
+    /// How many connections its SYNs have made known.
+    flows: usize,
     shots: usize,
     rate: Rate,
     leaves: Instant,
@@ -59,6 +61,9 @@ struct Flow {
     isn: Seq,
 }
 
+/// A crafted segment: its remote and own endpoint, its number, and what it acknowledges if anything.
+type Crafted = (Endpoint, Endpoint, Seq, Option<Seq>);
+
 impl Reflector {
     /// A reflector that takes probes at these endpoints: two ports of one address, then two of
     /// another if it has one.
@@ -72,7 +77,7 @@ impl Reflector {
             flows: BTreeMap::new(),
             shots: BTreeMap::new(),
             shots_ordered: 0,
-            volleys: BTreeMap::new(),
+            crafted: BTreeMap::new(),
             rate: Rate::default(),
             steps,
         }
@@ -87,6 +92,7 @@ impl Reflector {
             remote,
             proven: BTreeSet::from([remote.ip()]),
             expectations: Vec::new(),
+            flows: 0,
             shots: 0,
             rate: Rate::default(),
             leaves: now + self.limits.stay,
@@ -138,15 +144,19 @@ impl Reflector {
 
     fn objection(&mut self, name: Name, shots: &[Shot]) -> Option<Refusal> {
         let client = self.clients.get_mut(&name)?;
-        client.shots = client.shots.saturating_add(shots.len());
+        let in_all = client.shots.saturating_add(shots.len());
         let ahead = |shot: &Shot| Duration::from_millis(shot.after_ms.into()) > self.limits.ahead;
-        if client.shots > self.limits.shots || shots.iter().any(ahead) {
+        let own = |shot: &Shot| {
+            self.endpoints.contains(&shot.from) && shot.from.is_ipv4() == shot.to.is_ipv4()
+        };
+        if in_all > self.limits.shots || shots.iter().any(ahead) {
             Some(Refusal::TooMuch)
-        } else if !shots.iter().all(|shot| self.endpoints.contains(&shot.from)) {
+        } else if !shots.iter().all(own) {
             Some(Refusal::ForeignSource)
         } else if !shots.iter().all(|shot| client.proven.contains(&shot.to.ip())) {
             Some(Refusal::UnprovenTarget)
         } else {
+            client.shots = in_all;
             None
         }
     }
@@ -181,13 +191,37 @@ impl Reflector {
         if most < FEWEST_MARKS {
             return None;
         }
-        self.clients.get_mut(&client)?.proven.insert(remote.ip());
-        let fresh = Flow { client, probe, answer, isn: Seq(self.random.next_u32()) };
-        let flow = self.flows.entry((remote, own)).or_insert(fresh);
-        if flow.probe != probe || flow.client != client {
-            *flow = fresh;
+        self.belongs(remote, own, client, probe, answer)
+    }
+
+    /// Takes it that a connection belongs to a client's probe; within the limits, since whoever
+    /// forges source addresses can have any number of SYNs recognised.
+    fn belongs(
+        &mut self,
+        remote: Endpoint,
+        own: Endpoint,
+        name: Name,
+        probe: ProbeId,
+        answer: Answer,
+    ) -> Option<Flow> {
+        let client = self.clients.get_mut(&name)?;
+        let known = self.flows.get(&(remote, own)).filter(|flow| flow.client == name);
+        let isn = match known {
+            Some(flow) if flow.probe == probe => flow.isn,
+            _ => Seq(self.random.next_u32()),
+        };
+        if known.is_none() {
+            if client.flows >= self.limits.flows {
+                return None;
+            }
+            client.flows += 1;
         }
-        Some(*flow)
+        if client.proven.len() < self.limits.addresses {
+            client.proven.insert(remote.ip());
+        }
+        let flow = Flow { client: name, probe, answer, isn };
+        self.flows.insert((remote, own), flow);
+        Some(flow)
     }
 
     fn shoot(&mut self, now: Instant, name: Name, shot: Shot) {
@@ -197,12 +231,15 @@ impl Reflector {
         if flow.client != name {
             return self.refuse(name, Refusal::UnprovenTarget);
         }
-        flow.isn = seq;
+        // The second half of a simultaneous open carries the number of the first.
+        if ack.is_none() && flow.answer == Answer::Cross {
+            flow.isn = seq;
+        }
         let segment = match ack {
             Some(ack) => Segment::syn_ack(seq, ack, seq.0, 0),
             None => Segment::syn(seq, seq.0),
         };
-        self.volleys.insert((to, from, seq), shot.volley);
+        self.crafted.insert((to, from, seq, ack), (name, probe, shot.volley));
         self.answer(now, name, Packet::tcp(from, to, segment));
     }
 
@@ -220,22 +257,24 @@ impl Reflector {
     }
 
     fn left(&mut self, now: Instant, packet: Packet) {
-        let Some((own, remote)) = packet.endpoints() else { return };
-        let Some(flow) = self.flows.get(&(remote, own)) else { return };
-        let seq = packet.segment().map_or(Seq(0), |segment| segment.seq);
-        let volley = self.volleys.get(&(remote, own, seq)).copied();
+        let (Some((own, remote)), Some(segment)) = (packet.endpoints(), packet.segment()) else {
+            return;
+        };
+        let ack = Some(segment.ack).filter(|_| segment.flags.contains(Flags::ACK));
+        let crafted = self.crafted.get(&(remote, own, segment.seq, ack));
+        let crafted = crafted.map(|(client, probe, volley)| (*client, *probe, Some(*volley)));
+        let answered = self.flows.get(&(remote, own)).map(|flow| (flow.client, flow.probe, None));
+        let Some((client, probe, volley)) = crafted.or(answered) else { return };
         let packet = PacketText(packet);
-        let sent = Message::Sent { probe: flow.probe, volley, at: now, packet };
-        self.steps.push_back(Step::Tell(flow.client, sent));
+        let sent = Message::Sent { probe, volley, at: now, packet };
+        self.steps.push_back(Step::Tell(client, sent));
     }
 
     fn forget(&mut self, name: Name) {
         self.clients.remove(&name);
         self.shots.retain(|_, (client, _)| *client != name);
-        let gone: Vec<_> = self.flows.iter().filter(|(_, flow)| flow.client == name).collect();
-        let gone: BTreeSet<_> = gone.into_iter().map(|(ends, _)| *ends).collect();
-        self.flows.retain(|ends, _| !gone.contains(ends));
-        self.volleys.retain(|(remote, own, _), _| !gone.contains(&(*remote, *own)));
+        self.flows.retain(|_, flow| flow.client != name);
+        self.crafted.retain(|_, (client, ..)| *client != name);
     }
 
     /// Shoots what is due and shows out who has stayed too long.
@@ -337,3 +376,6 @@ const FEWEST_MARKS: u8 = 2;
 
 /// Later than any run lasts.
 const NEVER: Instant = Instant::from_nanos(u64::MAX);
+
+#[cfg(test)]
+mod tests;
