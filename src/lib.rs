@@ -18,5 +18,8 @@ pub mod capture;
 pub mod verdict;
 pub mod sim;
 pub mod os;
+pub mod live;
+pub mod lab;
 pub mod report;
+pub mod serve;
 pub mod cli;

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::os;
+
 /// What was tried and why it failed, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -15,6 +17,13 @@ impl Failure {
     /// A failure and its remedy.
     pub fn new(error: impl fmt::Display, hint: impl Into<String>) -> Self {
         Self { error: error.to_string(), hint: hint.into() }
+    }
+}
+
+impl From<os::Error> for Failure {
+    fn from(error: os::Error) -> Self {
+        let hint = error.hint.clone().unwrap_or_default();
+        Self::new(error, hint)
     }
 }
 

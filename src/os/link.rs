@@ -135,6 +135,26 @@ pub fn addresses_of(interface: &str) -> Result<Vec<(IpAddr, u8)>> {
     dump_addresses(index).map_err(|e| failed("list the addresses of", interface, &e))
 }
 
+/// The interface that has this address.
+///
+/// # Errors
+/// [`Kind::Gone`] when none has it.
+pub fn interface_with(address: IpAddr) -> Result<String> {
+    let of = |interface: &nix::ifaddrs::InterfaceAddress| {
+        let storage = interface.address?;
+        let v4 = storage.as_sockaddr_in().map(|own| IpAddr::V4(own.ip()));
+        v4.or_else(|| storage.as_sockaddr_in6().map(|own| IpAddr::V6(own.ip())))
+    };
+    let mut all =
+        nix::ifaddrs::getifaddrs().map_err(|e| Error::kernel("list", "the interfaces", e))?;
+    let found = all.find(|interface| of(interface) == Some(address));
+    found.map(|interface| interface.interface_name).ok_or_else(|| {
+        Error::text("find the interface with the address", address, "this host does not have it")
+            .of_kind(Kind::Gone)
+            .with_hint("`ip address` lists those that it has")
+    })
+}
+
 /// An interface's index.
 ///
 /// # Errors

@@ -9,6 +9,7 @@
 
 pub mod capture;
 pub mod clock;
+pub mod entropy;
 mod error;
 pub mod guard;
 pub mod link;

@@ -4,7 +4,7 @@ use super::NEVER;
 use super::patience::{REFRESH, RETRY};
 use crate::time::Instant;
 use crate::wire::control::{Answer, Expectation, ProbeId};
-use crate::wire::{Endpoint, Packet, Segment, Seq};
+use crate::wire::{Endpoint, Packet, Segment, Seq, identification};
 
 /// The SYNs of one internal endpoint.
 #[derive(Debug)]
@@ -113,7 +113,7 @@ impl Contacts {
         due.refreshes_left -= u16::from(due.seen.is_some());
         due.rest(now);
         let segment = Segment::syn(due.isn, due.timestamp);
-        Some(Packet::tcp(self.internal, due.remote, segment))
+        Some(Packet::marked(self.internal, due.remote, segment))
     }
 
     /// When the next SYN is due.
@@ -150,12 +150,15 @@ impl Contacts {
         self.list.iter_mut().zip(due).for_each(|(contact, due)| contact.due = due);
     }
 
-    /// Whether a reported SYN carries the marks of one of these: its number, or if that was
-    /// rewritten its timestamp.
+    /// Whether a reported SYN carries a mark of one of these: its number, or if that was rewritten
+    /// its timestamp or identification.
     pub fn expects(&self, packet: &Packet) -> bool {
         packet.segment().is_some_and(|segment| {
             let stamp = segment.options.timestamps().map(|(value, _)| value);
-            let marked = |c: &Contact| segment.seq == c.isn || stamp == Some(c.timestamp);
+            let marked = |c: &Contact| {
+                let same_id = packet.id == identification(c.timestamp);
+                segment.seq == c.isn || stamp == Some(c.timestamp) || same_id
+            };
             self.list.iter().any(marked)
         })
     }
@@ -175,12 +178,13 @@ impl Contacts {
         self.list.iter().find(|contact| contact.remote == remote).map(|contact| contact.isn)
     }
 
-    /// A SYN to one of the remotes that were seen, in turn; numbered apart from the others.
+    /// The SYN to one of the remotes that were seen, in turn, once more: its timestamp, `number`,
+    /// tells it apart.
     pub fn beat(&self, number: u32) -> Option<Packet> {
         let seen: Vec<_> = self.list.iter().filter(|contact| contact.seen.is_some()).collect();
         let contact = seen.get(number as usize % seen.len().max(1))?;
-        let segment = Segment::syn(contact.isn + number, number);
-        Some(Packet::tcp(self.internal, contact.remote, segment))
+        let segment = Segment::syn(contact.isn, number);
+        Some(Packet::marked(self.internal, contact.remote, segment))
     }
 
     /// Sends nothing more to `remote`: its connection has gone on.

@@ -82,7 +82,7 @@ impl Crossing {
     /// RFC 9293 §3.10.7.3: `<SEQ=ISS><ACK=RCV.NXT><CTL=SYN,ACK>`.
     fn syn_ack(&self) -> Packet {
         let segment = Segment::syn_ack(self.isn, self.peer_isn + 1, self.isn.0, self.peer_isn.0);
-        Packet::tcp(self.contacts.internal(), self.remote, segment)
+        Packet::marked(self.contacts.internal(), self.remote, segment)
     }
 }
 

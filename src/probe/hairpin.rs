@@ -57,7 +57,7 @@ impl Knocks {
         self.due = now + self.pause;
         let end = usize::from(self.left.is_multiple_of(2));
         let syn = Segment::syn(self.isn + u32::from(self.left), self.isn.0);
-        Some(Packet::tcp(self.internal[end], at[end], syn))
+        Some(Packet::marked(self.internal[end], at[end], syn))
     }
 
     /// When the next SYN is due.
@@ -127,7 +127,8 @@ impl Party for Hairpin {
         match event {
             Event::Arrived(packet) => {
                 let from_reflector = self.remote.is_some_and(|remote| packet.source == remote.ip());
-                self.knocks.arrived |= packet.segment().is_some() && !from_reflector;
+                let syn = packet.segment().is_some_and(|segment| segment.is_bare_syn());
+                self.knocks.arrived |= syn && !from_reflector;
             }
             Event::Told(_, Message::Saw { packet, .. }) => {
                 let end = usize::from(self.ends[1].expects(&packet.0));

@@ -49,10 +49,10 @@ impl Plan {
         let probe = self.probe_at(packet.receiver());
         let (place, inbound, volley) = (Place::Prober, true, None);
         self.record(Record { at: now, place, inbound, probe, volley, packet: packet.clone() });
-        let ours = self.setting.internal.contains(&packet.source);
+        let syn = packet.segment().is_some_and(|segment| segment.is_bare_syn());
         let from_reflector =
             self.reflectors.values().flat_map(|r| &r.endpoints).any(|e| e.ip() == packet.source);
-        self.sightings.hairpinned |= packet.segment().is_some() && (ours || !from_reflector);
+        self.sightings.hairpinned |= syn && !from_reflector;
         if let Some(probe) = probe {
             self.pass_on(now, probe, Event::Arrived(packet));
         }

@@ -119,7 +119,8 @@ impl Questions {
         let remotes = [Some(self.remotes.contacted), self.remotes.other_address];
         let remotes: Vec<_> = remotes.into_iter().flatten().collect();
         let (probe, internal) = (self.number(), self.endpoint());
-        let back = |remote: &Endpoint| Back { from: *remote, seen_at: *remote, kind };
+        let seq = Some(self.random.next_u32().into());
+        let back = |remote: &Endpoint| Back { from: *remote, seen_at: *remote, kind, seq };
         let shots = remotes.iter().map(back).collect();
         let contacts = self.contacts(&remotes, Answer::Nothing);
         let outreach = Outreach::new(probe, internal, contacts, shots);
@@ -142,7 +143,7 @@ impl Questions {
     fn filtering(&mut self) -> Box<dyn Probe> {
         let Remotes { contacted, other_port, other_address, .. } = self.remotes;
         let strangers = [Some(other_port), other_address].into_iter().flatten();
-        let back = |from| Back { from, seen_at: contacted, kind: Kind::Syn };
+        let back = |from| Back { from, seen_at: contacted, kind: Kind::Syn, seq: None };
         let shots = strangers.map(back).collect();
         let (probe, internal) = (self.number(), self.endpoint());
         let contact = self.contact(contacted, Answer::Nothing).held(FIRST_BLOCK);

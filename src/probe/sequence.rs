@@ -128,7 +128,8 @@ impl Party for Sequence {
         match event {
             Event::Arrived(packet) => {
                 let from_reflector = packet.source == attempt.remote.ip();
-                attempt.knocks.arrived |= packet.segment().is_some() && !from_reflector;
+                let syn = packet.segment().is_some_and(|segment| segment.is_bare_syn());
+                attempt.knocks.arrived |= syn && !from_reflector;
             }
             Event::Told(_, Message::Saw { packet, probe, .. }) if probe == attempt.probe => {
                 attempt.saw(now, &packet.0);

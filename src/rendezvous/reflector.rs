@@ -17,7 +17,7 @@ use crate::time::{Duration, Instant};
 use crate::wire::control::{
     Answer, Expectation, Message, PacketText, ProbeId, Refusal, Shot, VERSION, Volley,
 };
-use crate::wire::{Endpoint, Flags, Packet, Segment, Seq};
+use crate::wire::{Endpoint, Packet, Segment, Seq};
 
 /// A party that serves any number of probers.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub struct Reflector {
     flows: BTreeMap<(Endpoint, Endpoint), Flow>,
     shots: BTreeMap<(Instant, u64), (Name, Shot)>,
     shots_ordered: u64,
-    /// What segments were crafted for, by remote and own endpoint and numbers.
+    /// What segments were crafted for.
     crafted: BTreeMap<Crafted, (Name, ProbeId, Volley)>,
     rate: Rate,
     steps: VecDeque<Step>,
@@ -61,8 +61,15 @@ struct Flow {
     isn: Seq,
 }
 
-/// A crafted segment: its remote and own endpoint, its number, and what it acknowledges if anything.
-type Crafted = (Endpoint, Endpoint, Seq, Option<Seq>);
+/// What tells a segment that was crafted from every other one: its own and remote endpoint, its
+/// flags, its numbers and its timestamp.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Crafted {
+    ends: (Endpoint, Endpoint),
+    flags: u16,
+    numbers: (Seq, Seq),
+    timestamp: Option<u32>,
+}
 
 impl Reflector {
     /// A reflector that takes probes at these endpoints: two ports of one address, then two of
@@ -168,7 +175,7 @@ impl Reflector {
         let known = known.or_else(|| self.flows.get(&(remote, own)).copied());
         let Some(flow) = known else { return };
         if let Some(segment) = packet.segment().and_then(|segment| flow.answer_to(segment)) {
-            self.answer(now, flow.client, Packet::tcp(own, remote, segment));
+            self.answer(now, flow.client, Packet::marked(own, remote, segment));
         }
         let packet = PacketText(packet);
         let saw = Message::Saw { probe: flow.probe, at: now, packet };
@@ -235,12 +242,16 @@ impl Reflector {
         if ack.is_none() && flow.answer == Answer::Cross {
             flow.isn = seq;
         }
+        // Repeated segments keep their number, as a NAT that follows connections expects; the
+        // timestamp tells them apart.
+        let stamp = u32::from(shot.volley.0) + 1;
         let segment = match ack {
-            Some(ack) => Segment::syn_ack(seq, ack, seq.0, 0),
-            None => Segment::syn(seq, seq.0),
+            Some(ack) => Segment::syn_ack(seq, ack, stamp, 0),
+            None => Segment::syn(seq, stamp),
         };
-        self.crafted.insert((to, from, seq, ack), (name, probe, shot.volley));
-        self.answer(now, name, Packet::tcp(from, to, segment));
+        let packet = Packet::marked(from, to, segment);
+        self.crafted.extend(Crafted::of(&packet).map(|key| (key, (name, probe, shot.volley))));
+        self.answer(now, name, packet);
     }
 
     /// Sends a packet for a client, within the limits.
@@ -257,13 +268,10 @@ impl Reflector {
     }
 
     fn left(&mut self, now: Instant, packet: Packet) {
-        let (Some((own, remote)), Some(segment)) = (packet.endpoints(), packet.segment()) else {
-            return;
-        };
-        let ack = Some(segment.ack).filter(|_| segment.flags.contains(Flags::ACK));
-        let crafted = self.crafted.get(&(remote, own, segment.seq, ack));
+        let crafted = Crafted::of(&packet).and_then(|key| self.crafted.get(&key));
         let crafted = crafted.map(|(client, probe, volley)| (*client, *probe, Some(*volley)));
-        let answered = self.flows.get(&(remote, own)).map(|flow| (flow.client, flow.probe, None));
+        let flow = packet.endpoints().and_then(|(own, remote)| self.flows.get(&(remote, own)));
+        let answered = flow.map(|flow| (flow.client, flow.probe, None));
         let Some((client, probe, volley)) = crafted.or(answered) else { return };
         let packet = PacketText(packet);
         let sent = Message::Sent { probe, volley, at: now, packet };
@@ -317,6 +325,18 @@ impl Party for Reflector {
             Event::Interrupted | Event::HostFailed(_) => self.steps.push_back(Step::Done),
             Event::DeadlinePassed => {}
         }
+    }
+}
+
+impl Crafted {
+    fn of(packet: &Packet) -> Option<Self> {
+        let segment = packet.segment()?;
+        Some(Self {
+            ends: packet.endpoints()?,
+            flags: segment.flags.bits(),
+            numbers: (segment.seq, segment.ack),
+            timestamp: segment.options.timestamps().map(|(value, _)| value),
+        })
     }
 }
 

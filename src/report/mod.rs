@@ -5,6 +5,7 @@
 mod json;
 mod mask;
 mod presets;
+mod progress;
 mod remark;
 mod table;
 pub mod words;
@@ -12,6 +13,7 @@ pub mod words;
 pub use json::{SCHEMA, json, schema};
 pub use mask::Masker;
 pub use presets::{presets_json, presets_table};
+pub use progress::{progress, serving};
 pub use remark::remark;
 pub use table::table;
 

@@ -1,13 +1,14 @@
 //! Control connections on virtual time: TCP flows like any other, which take mappings, are delayed
-//! and can die. Segments carry the number of a message; messages are repeated until acknowledged
-//! and delivered in order, as a host's TCP would.
+//! and can die. Segments carry two numbers as payload, which no NAT rewrites: that of their message
+//! and that of the next one expected. Messages are repeated until acknowledged and delivered in
+//! order, as a host's TCP would.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::engine::Name;
 use crate::time::{Duration, Instant};
 use crate::wire::control::Message;
-use crate::wire::{Endpoint, Flags, Packet, Segment, Seq};
+use crate::wire::{Endpoint, Flags, Packet, Segment};
 
 /// One end of a control connection.
 #[derive(Debug)]
@@ -118,9 +119,10 @@ impl Stream {
         if outcome.joined {
             (self.tries, self.due) = (0, NEVER);
         }
-        self.take_acknowledgement(now, segment.ack.0);
+        let (number, acknowledged) = numbers(segment);
+        self.take_acknowledgement(now, acknowledged);
         if segment.flags.contains(Flags::PSH) {
-            self.take_data(segment.seq.0, carried, &mut outcome);
+            self.take_data(number, carried, &mut outcome);
         }
         outcome
     }
@@ -164,10 +166,19 @@ impl Stream {
     }
 
     fn segment(&self, flags: Flags, number: u32) -> Packet {
-        let ack = if flags.contains(Flags::ACK) { Seq(self.expected) } else { Seq(0) };
-        let segment = Segment { seq: Seq(number), ack, flags, ..Segment::default() };
+        let payload = [number.to_be_bytes(), self.expected.to_be_bytes()].concat();
+        let segment = Segment { flags, payload, ..Segment::default() };
         Packet::tcp(self.local, self.remote, segment)
     }
+}
+
+/// The message that a segment carries, and the one that its sender expects.
+pub fn numbers(segment: &Segment) -> (u32, u32) {
+    let number = |place: usize| {
+        let octets = segment.payload.get(place..place + 4)?;
+        octets.try_into().ok().map(u32::from_be_bytes)
+    };
+    (number(0).unwrap_or(0), number(4).unwrap_or(0))
 }
 
 /// Linux's smallest retransmission timeout is 200 ms.

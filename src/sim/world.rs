@@ -7,12 +7,12 @@ use std::collections::{BTreeSet, BinaryHeap, VecDeque};
 use std::net::IpAddr;
 
 use super::link::{Link, Weather};
-use super::stream::Stream;
+use super::stream::{Stream, numbers};
 use crate::engine::{Event, Name, Party, Run, Step};
 use crate::nat::{Behaviour, Fate, Side, Translator};
 use crate::time::Instant;
 use crate::wire::control::Message;
-use crate::wire::{Endpoint, Packet};
+use crate::wire::{Endpoint, Packet, Segment};
 
 /// A world in which one inside host and some outside hosts run.
 pub struct World<'a> {
@@ -344,13 +344,8 @@ impl<'a> World<'a> {
     }
 
     /// The message that a segment carries, from the stream that sent it: segments carry its number.
-    fn peer_of(
-        &self,
-        host: usize,
-        segment: &crate::wire::Segment,
-        remote: Endpoint,
-    ) -> Option<Message> {
-        let number = segment.seq.0;
+    fn peer_of(&self, host: usize, segment: &Segment, remote: Endpoint) -> Option<Message> {
+        let (number, _) = numbers(segment);
         if host == 0 {
             let server = self.hosts.iter().skip(1).find(|h| h.addresses.contains(&remote.ip()))?;
             return server.streams.first()?.carried(number);

@@ -2,7 +2,7 @@
 //! RFC 7857 §3).
 
 use super::finding::{Finding, Frame, OnPortClash, Unknown};
-use super::mapping::{Same, externals, step};
+use super::mapping::{Row, Same, externals, step};
 use super::view::{Asked, View, agreed};
 use crate::engine::{Order, Question, Remotes};
 use crate::nat::PortAssignment;
@@ -14,10 +14,10 @@ pub fn on_port_clash(
     view: &View<'_>,
     assignment: Option<PortAssignment>,
 ) -> Result<Finding<OnPortClash>, Unknown> {
+    let remotes = view.remotes.ok_or_else(|| view.no_answer())?;
     if view.internal.len() < 2 {
         return Err(Unknown::NeedsSecondInternal);
     }
-    let remotes = view.remotes.ok_or_else(|| view.no_answer())?;
     let first = clashes(view, Order::ClashFirst, remotes)?;
     let last = clashes(view, Order::ClashLast, remotes)?;
     let (early, mut evidence) =
@@ -28,7 +28,7 @@ pub fn on_port_clash(
     let changed: Vec<_> = first.iter().chain(&last).map(|clash| clash.changed).collect();
     let overloading = early.overloading || late.overloading;
     let value = OnPortClash {
-        mapping: early.same.class()?.max(late.same.class()?),
+        mapping: early.same.class_on_clash()?.max(late.same.class_on_clash()?),
         port_assignment: fallback(&changed, overloading, assignment)?,
         overlapping: early.overlapping || late.overlapping,
     };
@@ -45,8 +45,11 @@ fn fallback(
         return Ok(PortAssignment::Overloading);
     }
     match assignment.ok_or(Unknown::NoAnswer)? {
-        PortAssignment::Preservation if step(changed).is_some() => Ok(PortAssignment::Sequential),
-        PortAssignment::Preservation => Ok(PortAssignment::Random),
+        PortAssignment::Preservation => match step(changed) {
+            Row::Along(_) => Ok(PortAssignment::Sequential),
+            Row::Scattered => Ok(PortAssignment::Random),
+            Row::Disordered => Err(Unknown::Contradicted),
+        },
         // A NAT that preserves nothing knows no clash.
         other => Ok(other),
     }

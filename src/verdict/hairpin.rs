@@ -15,6 +15,9 @@ pub fn hairpinning(
     findings: &Findings,
     external_addresses: usize,
 ) -> Result<Finding<Hairpinning>, Unknown> {
+    if view.remotes.is_none() {
+        return Err(view.no_answer());
+    }
     let all = view.asked(Question::Hairpinning).chain(view.asked(Question::HairpinningPredicted));
     let knocked: Vec<_> = all.map(|asked| Knocks::of(view, asked)).collect();
     let back: Vec<_> = knocked.iter().filter_map(|knocks| knocks.back).collect();

@@ -10,9 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::finding::Unknown;
-use super::view::{At, View, is_same};
+use super::view::{At, Sight, View};
 use crate::engine::{Effort, Question};
 use crate::time::{Duration, Instant};
+use crate::wire::Endpoint;
 use crate::wire::control::Volley;
 
 /// What a run shows of its path.
@@ -66,9 +67,11 @@ impl Liveness {
         let inward = self.inward.get(&address).ok_or(Unknown::NoAnswer)?;
         let alive = tries.iter().filter(|(volley, _)| inward.alive.contains(volley));
         let times: Vec<_> = alive.map(|(_, at)| *at).collect();
-        let apart = tries_apart(&times, self.outward.longest_outage);
-        let loss = (inward.loss() + self.outward.loss()).min(1.0);
-        self.accept(loss.powi(count(apart)))
+        let (way_in, way_out) = (inward.loss(), self.outward.loss());
+        // An outage outward swallows the answers to all tries of one group, or loss inward took each.
+        let groups = groups(&times, self.outward.longest_outage);
+        let lost = |tries: &usize| (way_in.powi(count(*tries)) + way_out).min(1.0);
+        self.accept(groups.iter().map(lost).product())
     }
 
     /// The same for tries that went out and would have come in, beside no companions.
@@ -77,7 +80,7 @@ impl Liveness {
         let inward = inward.ok_or(Unknown::NoAnswer)?;
         let outage = inward.longest_outage.max(self.outward.longest_outage);
         let loss = (inward.loss() + self.outward.loss()).min(1.0);
-        self.accept(loss.powi(count(tries_apart(tries, outage))))
+        self.accept(loss.powi(count(groups(tries, outage).len())))
     }
 
     /// The same for tries beside each of which another segment was sent, given how many of these
@@ -121,19 +124,22 @@ fn count(number: usize) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
 
-/// How many of these tries are farther apart than `outage`.
-fn tries_apart(times: &[Instant], outage: Duration) -> usize {
+/// These tries in groups that one outage of this length could swallow, by their sizes.
+fn groups(times: &[Instant], outage: Duration) -> Vec<usize> {
     let mut times = times.to_vec();
     times.sort_unstable();
-    let mut last: Option<Instant> = None;
-    let apart = times.into_iter().filter(|at| {
-        let far = last.is_none_or(|last| at.since(last) >= outage);
-        if far {
-            last = Some(*at);
+    let mut groups = Vec::new();
+    let mut first = Instant::START;
+    for at in times {
+        match groups.last_mut() {
+            Some(tries) if at.since(first) < outage => *tries += 1,
+            _ => {
+                first = at;
+                groups.push(1);
+            }
         }
-        far
-    });
-    apart.count()
+    }
+    groups
 }
 
 /// A companion that was sent in a volley.
@@ -149,17 +155,24 @@ fn inward(view: &View<'_>) -> BTreeMap<IpAddr, Inward> {
     for (question, syn) in [(Question::CompanionSyn, true), (Question::CompanionSynAck, false)] {
         for asked in view.asked(question) {
             let arrivals = view.sights(asked.probe, At::ReachedProber);
-            let arrived: BTreeSet<_> =
-                arrivals.map(|sight| (sight.from, sight.segment.seq)).collect();
+            let arrived: BTreeSet<_> = arrivals.flat_map(|sight| marks(&sight)).collect();
             for sight in view.sights(asked.probe, At::LeftReflector) {
                 let Some(volley) = sight.record.volley else { continue };
-                let arrived = arrived.contains(&(sight.from, sight.segment.seq));
+                let arrived = marks(&sight).iter().any(|mark| arrived.contains(mark));
                 let companion = Sent { volley, at: sight.record.at, syn, arrived };
                 sent.entry(sight.from.ip()).or_default().push(companion);
             }
         }
     }
     sent.into_iter().map(|(address, companions)| (address, Inward::of(companions))).collect()
+}
+
+/// By what one of several repeated segments is known: its timestamp, or if a NAT stripped that its
+/// identification.
+fn marks(sight: &Sight<'_>) -> [(Endpoint, u32); 2] {
+    let stamp = sight.segment.options.timestamps().map(|(value, _)| value);
+    let id = u32::from(sight.record.packet.id);
+    [(sight.from, stamp.unwrap_or(id)), (sight.from, id)]
 }
 
 impl Inward {
@@ -191,12 +204,12 @@ impl Inward {
 fn outward(view: &View<'_>) -> Outward {
     let mut outward = Outward::default();
     for asked in view.asked(Question::CompanionSyn) {
-        let seen: Vec<_> = view.syns(asked.probe, At::ReachedReflector).collect();
-        let numbers: BTreeSet<_> = seen.iter().map(|sight| sight.segment.seq).collect();
+        let seen = view.syns(asked.probe, At::ReachedReflector);
+        let seen: BTreeSet<_> =
+            seen.flat_map(|sight| marks(&sight)).map(|(_, mark)| mark).collect();
         for beat in view.syns(asked.probe, At::LeftProber) {
             outward.sent += 1;
-            let same = |sight: &super::view::Sight<'_>| is_same(sight.segment, beat.segment);
-            if numbers.contains(&beat.segment.seq) || seen.iter().any(same) {
+            if marks(&beat).iter().any(|(_, mark)| seen.contains(mark)) {
                 let at = beat.record.at;
                 let outage = outward.last_seen.map_or(Duration::ZERO, |last| at.since(last));
                 outward.longest_outage = outward.longest_outage.max(outage);

@@ -6,7 +6,7 @@ use super::finding::{Finding, Frame, Ports, Prediction, Proof, Unknown};
 use super::view::{Asked, View, agreed};
 use crate::engine::{Question, Remotes};
 use crate::nat::{Mapping, PortAssignment};
-use crate::time::{Duration, Instant};
+use crate::time::Instant;
 use crate::wire::Endpoint;
 
 /// The mapping, without a port clash.
@@ -38,12 +38,15 @@ impl Same {
     }
 }
 
+/// External endpoints, and the frames that show them.
+pub type Shown = (Vec<Endpoint>, Vec<Frame>);
+
 /// Where the SYNs of a probe with one internal endpoint came from, and the frames that show it.
 pub fn externals(
     view: &View<'_>,
     asked: &Asked,
     remotes: Remotes,
-) -> Result<Option<(Vec<Endpoint>, Vec<Frame>)>, Unknown> {
+) -> Result<Option<Shown>, Unknown> {
     let Some(internal) = asked.internal.first() else { return Ok(None) };
     let wanted = [Some(remotes.contacted), Some(remotes.other_port), remotes.other_address];
     let mut seen = Vec::new();
@@ -64,6 +67,15 @@ fn same(
 }
 
 impl Same {
+    /// The same where a clash with another host decides: whatever is not the same for all ports of
+    /// an address depends on the port.
+    pub const fn class_on_clash(self) -> Result<Mapping, Unknown> {
+        match (self.ports, self.addresses) {
+            (false, _) => Ok(Mapping::AddressAndPortDependent),
+            (true, _) => self.class(),
+        }
+    }
+
     /// What is the same among the endpoints towards the contacted remote, its other port and
     /// perhaps the other address.
     pub fn of(externals: &[Endpoint]) -> Self {
@@ -92,7 +104,10 @@ pub fn port_assignment(view: &View<'_>) -> Result<Finding<PortAssignment, Ports>
     let kept = given.iter().filter(|given| given.internal.port() == given.external.port()).count();
     let value =
         if kept == given.len() { PortAssignment::Preservation } else { chosen(kept, &ports)? };
-    let step = if value == PortAssignment::Sequential { step(&ports) } else { None };
+    let step = match step(&ports) {
+        Row::Along(step) if value == PortAssignment::Sequential => Some(step),
+        _ => None,
+    };
     let all = || given.iter().map(|given| given.external.port());
     let range = [all().min().unwrap_or(0), all().max().unwrap_or(0)];
     let next = step.map(|step| predictions(&ports, step)).unwrap_or_default();
@@ -105,11 +120,12 @@ pub fn port_assignment(view: &View<'_>) -> Result<Finding<PortAssignment, Ports>
 /// Ports that are not all preserved. By chance some may be, but no more than that.
 fn chosen(kept: usize, ports: &[(Instant, u16)]) -> Result<PortAssignment, Unknown> {
     if kept > 1 + ports.len() / 16 {
-        Err(Unknown::Contradicted)
-    } else if step(ports).is_some() {
-        Ok(PortAssignment::Sequential)
-    } else {
-        Ok(PortAssignment::Random)
+        return Err(Unknown::Contradicted);
+    }
+    match step(ports) {
+        Row::Along(_) => Ok(PortAssignment::Sequential),
+        Row::Scattered => Ok(PortAssignment::Random),
+        Row::Disordered => Err(Unknown::Contradicted),
     }
 }
 
@@ -131,10 +147,21 @@ fn given(view: &View<'_>) -> Vec<Given> {
     given
 }
 
-/// The step in which ports grow or fall, if they do: all lie close together, a multiple of the step
-/// apart, and later ones lie farther along. The order in which they were first seen may differ a
-/// little from that in which they were given out.
-pub fn step(ports: &[(Instant, u16)]) -> Option<i32> {
+/// How external ports lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Row {
+    /// In a row, later ones farther along by this step each.
+    Along(i32),
+    /// In a row, but in no order of time.
+    Disordered,
+    /// Here and there.
+    Scattered,
+}
+
+/// Ports are in a row if they lie as close together as their number and their common step explain.
+/// The order in which they were first seen may differ from that in which they were given out by as
+/// much as the path reorders.
+pub fn step(ports: &[(Instant, u16)]) -> Row {
     let unwrapped = unwrapped(ports);
     let mut sorted: Vec<_> = unwrapped.iter().map(|(_, port)| *port).collect();
     sorted.sort_unstable();
@@ -142,14 +169,14 @@ pub fn step(ports: &[(Instant, u16)]) -> Option<i32> {
     let gaps = sorted.windows(2).map(|pair| pair[1] - pair[0]);
     let step = gaps.fold(0, greatest_common_divisor);
     let steps = i32::try_from(sorted.len()).unwrap_or(i32::MAX);
-    let span = sorted.last()? - sorted.first()?;
+    let span = sorted.last().unwrap_or(&0) - sorted.first().unwrap_or(&0);
     if step == 0 || span > step.saturating_mul(steps).saturating_mul(MOST_GAPS) {
-        return None;
+        return Row::Scattered;
     }
     match order(&unwrapped) {
-        order if order >= ORDERLY => Some(step),
-        order if order <= 1.0 - ORDERLY => Some(-step),
-        _ => None,
+        order if order >= ORDERLY => Row::Along(step),
+        order if order <= 1.0 - ORDERLY => Row::Along(-step),
+        _ => Row::Disordered,
     }
 }
 
@@ -165,12 +192,12 @@ fn unwrapped(ports: &[(Instant, u16)]) -> Vec<(Instant, i32)> {
     ports.iter().map(|(at, port)| (*at, unwrap(i32::from(*port)))).collect()
 }
 
-/// Of the pairs clearly apart in time, the share in which the later port is the higher.
+/// Of all pairs at different times, the share in which the later port is the higher.
 fn order(ports: &[(Instant, i32)]) -> f64 {
     let (mut rising, mut all) = (0u32, 0u32);
     for (place, (at, port)) in ports.iter().enumerate() {
         for (later, higher) in &ports[place + 1..] {
-            if later.since(*at) >= CLEARLY_APART && port != higher {
+            if later > at && port != higher {
                 all += 1;
                 rising += u32::from(higher > port);
             }
@@ -207,11 +234,8 @@ const FEWEST_PORTS: usize = 8;
 /// sequence, or others take most of them.
 const MOST_GAPS: i32 = 4;
 
-/// Farther apart than jitter reorders.
-const CLEARLY_APART: Duration = Duration::from_millis(250);
-
 /// The share of pairs in order that a sequence has to show.
-const ORDERLY: f64 = 0.9;
+const ORDERLY: f64 = 0.65;
 
 /// Nobody took a port while we looked; somebody may while we punch.
 const CONFIDENCE: f64 = 0.9;

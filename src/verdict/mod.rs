@@ -92,8 +92,12 @@ fn vantage(view: &View<'_>, run: &Run) -> Vantage {
         _ => None,
     });
     let nat_levels = view.internal.first().filter(|own| external.contains(own)).map(|_| 0);
+    let interface = run.facts.iter().find_map(|(_, fact)| match fact {
+        Fact::Through { interface } => Some(interface.clone()),
+        _ => None,
+    });
     let (internal, reflectors) = (view.internal.clone(), endpoints.flatten().collect());
-    Vantage { internal, external, reflectors, interface: None, nat_levels }
+    Vantage { internal, external, reflectors, interface, nat_levels }
 }
 
 fn account(run: &Run) -> PlanAccount {

@@ -22,6 +22,7 @@ pub struct View<'a> {
     /// Until when answers to unsolicited SYNs were listened for.
     pub listened: Option<Instant>,
     swallowed: bool,
+    alone: bool,
 }
 
 /// A probe and what it asked.
@@ -63,6 +64,7 @@ impl<'a> View<'a> {
             complete: false,
             listened: None,
             swallowed: false,
+            alone: false,
         };
         run.facts.iter().for_each(|(_, fact)| view.take(fact));
         for (place, record) in run.trace.iter().enumerate() {
@@ -77,6 +79,10 @@ impl<'a> View<'a> {
         match fact {
             Fact::Planned { effort, internal, .. } => {
                 self.effort = *effort;
+                self.internal.clone_from(internal);
+            }
+            Fact::Alone { internal } => {
+                self.alone = true;
                 self.internal.clone_from(internal);
             }
             Fact::Chose(remotes) => self.remotes = Some(*remotes),
@@ -134,7 +140,11 @@ impl<'a> View<'a> {
 
     /// Why something that had to arrive did not, as far as this host knows.
     pub const fn no_answer(&self) -> Unknown {
-        if self.swallowed { Unknown::HostFirewall } else { Unknown::NoAnswer }
+        match (self.alone, self.swallowed) {
+            (true, _) => Unknown::NeedsReflector,
+            (_, true) => Unknown::HostFirewall,
+            _ => Unknown::NoAnswer,
+        }
     }
 
     /// The external endpoint that a probe's SYN to `remote` was seen from, and the frame that shows
@@ -168,19 +178,28 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Whether a SYN seen outside left from this internal endpoint: its number says so, or if that
-    /// was rewritten its timestamp.
+    /// Whether a SYN seen outside left from this internal endpoint, by its marks.
     fn came_from(&self, probe: ProbeId, internal: Endpoint, seen: &Sight<'_>) -> bool {
         let mut own = self.syns(probe, At::LeftProber).filter(|sight| sight.from == internal);
-        own.any(|sight| is_same(sight.segment, seen.segment))
+        own.any(|sight| is_same(&sight, seen))
     }
 }
 
-/// Whether two sights are of one SYN: a NAT may have rewritten its number or its timestamp.
-pub fn is_same(one: &Segment, other: &Segment) -> bool {
-    let stamps = (one.options.timestamps(), other.options.timestamps());
+/// Whether two sights are of one SYN: a NAT may have rewritten its number, its timestamp or its
+/// identification.
+pub fn is_same(one: &Sight<'_>, other: &Sight<'_>) -> bool {
+    let stamps = (one.segment.options.timestamps(), other.segment.options.timestamps());
     let stamped = matches!(stamps, (Some((one, _)), Some((other, _))) if one == other);
-    one.seq == other.seq || stamped
+    one.segment.seq == other.segment.seq
+        || stamped
+        || one.record.packet.id == other.record.packet.id
+}
+
+/// Whether two sights are of one among several SYNs with the same number.
+pub fn is_repeated(one: &Sight<'_>, other: &Sight<'_>) -> bool {
+    let stamps = (one.segment.options.timestamps(), other.segment.options.timestamps());
+    let stamped = matches!(stamps, (Some((one, _)), Some((other, _))) if one == other);
+    stamped || one.record.packet.id == other.record.packet.id
 }
 
 /// What at least three repetitions agree on, with the frames that show it.

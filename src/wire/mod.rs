@@ -58,6 +58,14 @@ impl Packet {
         Self::new(source.ip(), destination.ip(), Body::Tcp(segment))
     }
 
+    /// A SYN or SYN,ACK of our making whose identification repeats the low half of its TSval: one
+    /// more mark to know it by, should a NAT rewrite the others. It is never zero, since kernels
+    /// replace a zero.
+    pub fn marked(source: Endpoint, destination: Endpoint, segment: Segment) -> Self {
+        let stamp = segment.options.timestamps().map_or(0, |(value, _)| value);
+        Self { id: identification(stamp), ..Self::tcp(source, destination, segment) }
+    }
+
     /// An ICMP error from `source` to `destination`, TTL 64.
     pub fn icmp(source: IpAddr, destination: IpAddr, icmp: Icmp) -> Self {
         Self::new(source, destination, Body::Icmp(icmp))
@@ -99,6 +107,14 @@ impl Packet {
             Body::Tcp(segment) => Endpoint::new(self.destination, segment.destination_port),
             Body::Icmp(icmp) => icmp.quote.source,
         }
+    }
+}
+
+/// The identification of a packet whose TSval is `stamp`.
+pub const fn identification(stamp: u32) -> u16 {
+    match (stamp & 0xffff) as u16 {
+        0 => 0x8000,
+        low => low,
     }
 }
 

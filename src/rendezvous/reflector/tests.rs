@@ -336,8 +336,8 @@ fn a_shot_goes_out_when_it_is_due_exactly_as_ordered() {
     assert_eq!(bench.settle().1, Instant::from_millis(500));
     bench.wait(Duration::from_millis(500));
     let (steps, _) = bench.settle();
-    let segment = Segment::syn_ack(Seq(50), Seq(77), 50, 0);
-    assert_eq!(steps, [Step::Send(Packet::tcp(at(REFLECTOR, 5_383), at(NAT, 9), segment))]);
+    let segment = Segment::syn_ack(Seq(50), Seq(77), 10, 0);
+    assert_eq!(steps, [Step::Send(Packet::marked(at(REFLECTOR, 5_383), at(NAT, 9), segment))]);
 }
 
 #[test]

@@ -1,0 +1,217 @@
+//! Control connections: lines of JSON over the host's own TCP.
+
+use std::net::IpAddr;
+
+use crate::engine::{Event, Name};
+use crate::os;
+use crate::os::poll::{Interest, Want};
+use crate::os::tcp::{self, Bind, Listener, Options, Progress, Stream};
+use crate::wire::Endpoint;
+use crate::wire::control::{LONGEST_LINE, Message, from_line, to_line};
+
+/// All control connections of a host.
+#[derive(Default)]
+pub struct Control {
+    listeners: Vec<Listener>,
+    links: Vec<Link>,
+    named: u32,
+}
+
+struct Link {
+    name: Name,
+    stream: Stream,
+    joined: bool,
+    incoming: Vec<u8>,
+    outgoing: Vec<u8>,
+}
+
+/// Whether a link is still there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Stands,
+    Gone,
+}
+
+impl Control {
+    /// Connections to these reflectors, named in their order.
+    ///
+    /// # Errors
+    /// When this host cannot even begin.
+    pub fn dialling(reflectors: &[Endpoint], options: &Options) -> os::Result<Self> {
+        let mut control = Self::default();
+        for remote in reflectors {
+            let stream = tcp::connect(Bind::Kernel, *remote, options)?;
+            control.add(stream);
+        }
+        Ok(control)
+    }
+
+    /// Whatever connects to this port of these addresses.
+    ///
+    /// # Errors
+    /// When one is taken.
+    pub fn listening(addresses: &[IpAddr], port: u16) -> os::Result<Self> {
+        let listen = |address: &IpAddr| {
+            tcp::listen(Bind::Exact(Endpoint::new(*address, port)), MOST_WAITING)
+        };
+        let listeners = addresses.iter().map(listen).collect::<os::Result<_>>()?;
+        Ok(Self { listeners, ..Self::default() })
+    }
+
+    fn add(&mut self, stream: Stream) {
+        let name = Name(self.named);
+        self.named += 1;
+        let (incoming, outgoing) = (Vec::new(), Vec::new());
+        self.links.push(Link { name, stream, joined: false, incoming, outgoing });
+    }
+
+    /// Says something to a peer. One who does not read loses the connection.
+    pub fn tell(&mut self, name: Name, message: &Message) -> Option<Event> {
+        let link = self.links.iter_mut().find(|link| link.name == name)?;
+        link.outgoing.extend(to_line(message));
+        let full = link.outgoing.len() > MOST_UNREAD;
+        if full || link.flush() == Fate::Gone {
+            return self.lose(name);
+        }
+        None
+    }
+
+    /// Ends the connection with a peer, once what was said has left.
+    pub fn hang_up(&mut self, name: Name) {
+        if let Some(place) = self.links.iter().position(|link| link.name == name) {
+            let mut link = self.links.remove(place);
+            link.flush();
+            // A peer who has gone already needs no goodbye.
+            let _ = link.stream.finish();
+        }
+    }
+
+    fn lose(&mut self, name: Name) -> Option<Event> {
+        self.links.retain(|link| link.name != name);
+        Some(Event::Lost(name))
+    }
+
+    /// What to wait for.
+    pub fn interests(&self) -> impl Iterator<Item = Interest<'_>> {
+        let listeners = self.listeners.iter().map(Interest::read);
+        listeners.chain(self.links.iter().map(Link::interest))
+    }
+
+    /// What has happened on all connections.
+    pub fn happened(&mut self) -> Vec<Event> {
+        self.accept();
+        let mut events = Vec::new();
+        let mut gone = Vec::new();
+        for link in &mut self.links {
+            if link.join(&mut events) == Fate::Gone
+                || link.flush() == Fate::Gone
+                || link.read(&mut events) == Fate::Gone
+            {
+                gone.push(link.name);
+            }
+        }
+        events.extend(gone.into_iter().filter_map(|name| self.lose(name)));
+        events
+    }
+
+    /// More connections than a reflector would serve are not even accepted for long.
+    fn accept(&mut self) {
+        let options = Options::default();
+        let mut accepted = Vec::new();
+        for listener in &self.listeners {
+            while let Ok(Some(stream)) = listener.accept(&options) {
+                accepted.push(stream);
+            }
+        }
+        for stream in accepted {
+            if self.links.len() < MOST_LINKS {
+                self.add(stream);
+            } else {
+                stream.reset();
+            }
+        }
+    }
+}
+
+impl Link {
+    fn interest(&self) -> Interest<'_> {
+        let writing = !self.joined || !self.outgoing.is_empty();
+        let want = if writing { Want::Both } else { Want::Read };
+        Interest { want, ..Interest::read(&self.stream) }
+    }
+
+    fn join(&mut self, events: &mut Vec<Event>) -> Fate {
+        if self.joined {
+            return Fate::Stands;
+        }
+        match self.stream.progress() {
+            Progress::Pending => Fate::Stands,
+            Progress::Failed(_) => Fate::Gone,
+            Progress::Established => {
+                let Ok(local) = self.stream.local() else { return Fate::Gone };
+                let (name, remote) = (self.name, self.stream.remote());
+                self.joined = true;
+                events.push(Event::Joined { name, local, remote });
+                Fate::Stands
+            }
+        }
+    }
+
+    fn flush(&mut self) -> Fate {
+        while self.joined && !self.outgoing.is_empty() {
+            match self.stream.write(&self.outgoing) {
+                Ok(Some(written)) => drop(self.outgoing.drain(..written)),
+                Ok(None) => return Fate::Stands,
+                Err(_) => return Fate::Gone,
+            }
+        }
+        Fate::Stands
+    }
+
+    fn read(&mut self, events: &mut Vec<Event>) -> Fate {
+        let mut buffer = [0; 16 * 1024];
+        while self.joined {
+            match self.stream.read(&mut buffer) {
+                Ok(Some(0)) | Err(_) => {
+                    self.take_lines(events);
+                    return Fate::Gone;
+                }
+                Ok(Some(read)) => self.incoming.extend(&buffer[..read]),
+                Ok(None) => break,
+            }
+            if self.take_lines(events) == Fate::Gone {
+                return Fate::Gone;
+            }
+        }
+        Fate::Stands
+    }
+
+    fn take_lines(&mut self, events: &mut Vec<Event>) -> Fate {
+        while let Some(end) = self.incoming.iter().position(|octet| *octet == b'\n') {
+            let line: Vec<_> = self.incoming.drain(..=end).collect();
+            events.push(match from_line(&line) {
+                Ok(message) => Event::Told(self.name, message),
+                Err(_) => Event::Garbled(self.name),
+            });
+        }
+        if self.incoming.len() > LONGEST_LINE {
+            events.push(Event::Garbled(self.name));
+            return Fate::Gone;
+        }
+        Fate::Stands
+    }
+}
+
+/// How long a connection that a run depends on may be silent before it is dead.
+pub fn patient() -> Options {
+    Options { user_timeout: std::time::Duration::from_secs(10), ..Options::default() }
+}
+
+/// As in a listener's second argument: more than come at once.
+const MOST_WAITING: u16 = 64;
+
+/// A reflector's own limit is lower; this one bounds what a flood can hold open.
+const MOST_LINKS: usize = 256;
+
+/// What a peer may leave unread: every report of a long run.
+const MOST_UNREAD: usize = 4 * 1024 * 1024;

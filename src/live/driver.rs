@@ -1,0 +1,141 @@
+//! The loop.
+
+use std::collections::VecDeque;
+
+use super::control::Control;
+use super::station::Station;
+use crate::engine::{Event, Fact, Party, Run, Step};
+use crate::os;
+use crate::os::poll::{self, Interest, Waker};
+use crate::os::signals::Signals;
+use crate::time::Instant;
+use crate::wire::Endpoint;
+
+/// Runs a party on a station.
+pub struct Driver<'a> {
+    party: &'a mut dyn Party,
+    station: Station,
+    control: Control,
+    stop: Stop<'a>,
+    /// Sees every fact as it is noted.
+    watch: &'a mut dyn FnMut(&Fact),
+    claims: Vec<Endpoint>,
+    pending: VecDeque<(Instant, Event)>,
+    run: Run,
+}
+
+/// What ends a run from outside.
+#[derive(Clone, Copy)]
+pub enum Stop<'a> {
+    /// Ctrl-C or a termination.
+    Signals(&'a Signals),
+    /// Another thread.
+    Waker(&'a Waker),
+}
+
+impl<'a> Driver<'a> {
+    /// Drives this party.
+    pub fn new(
+        party: &'a mut dyn Party,
+        station: Station,
+        control: Control,
+        stop: Stop<'a>,
+        watch: &'a mut dyn FnMut(&Fact),
+    ) -> Self {
+        let (claims, pending, run) = (Vec::new(), VecDeque::new(), Run::default());
+        Self { party, station, control, stop, watch, claims, pending, run }
+    }
+
+    /// Until the party is done. What fails on this host is told to the party, which then ends.
+    ///
+    /// # Errors
+    /// When the host fails before the party has begun: a claim that cannot be met.
+    pub fn run(mut self) -> os::Result<Run> {
+        loop {
+            let now = self.station.now();
+            match self.party.poll(now) {
+                Step::Done => break,
+                Step::Claim(endpoint) => self.claims.push(endpoint),
+                step => {
+                    self.claim()?;
+                    self.perform(now, step);
+                }
+            }
+        }
+        self.run.settle();
+        Ok(self.run)
+    }
+
+    /// Claims come in rows; one row is one change to the guard.
+    fn claim(&mut self) -> os::Result<()> {
+        let claims = std::mem::take(&mut self.claims);
+        if claims.is_empty() { Ok(()) } else { self.station.claim(&claims) }
+    }
+
+    fn perform(&mut self, now: Instant, step: Step) {
+        match step {
+            Step::Send(packet) => {
+                let sent = self.station.send(&packet);
+                self.happened(sent.map(|()| Vec::new()));
+            }
+            Step::Tell(name, message) => {
+                let lost = self.control.tell(name, &message);
+                self.pending.extend(lost.map(|event| (now, event)));
+            }
+            Step::HangUp(name) => self.control.hang_up(name),
+            Step::Note(fact) => {
+                (self.watch)(&fact);
+                self.run.note(now, fact);
+            }
+            Step::Wait(until) => self.wait(until),
+            Step::Claim(_) | Step::Done => {}
+        }
+    }
+
+    /// Hands over what has happened, or waits for it.
+    fn wait(&mut self, until: Instant) {
+        if self.pending.is_empty() {
+            let waited = self.sleep(until);
+            let seen = waited.and_then(|()| self.station.seen());
+            self.happened(seen);
+            let now = self.station.now();
+            self.pending.extend(self.control.happened().into_iter().map(|event| (now, event)));
+            if self.is_stopped() {
+                self.pending.push_back((now, Event::Interrupted));
+            }
+            if self.pending.is_empty() && until <= now {
+                self.pending.push_back((now, Event::DeadlinePassed));
+            }
+        }
+        if let Some((at, event)) = self.pending.pop_front() {
+            self.party.handle(at, event);
+        }
+    }
+
+    fn sleep(&self, until: Instant) -> os::Result<()> {
+        let stop = match self.stop {
+            Stop::Signals(signals) => Interest::read(signals),
+            Stop::Waker(waker) => Interest::read(waker),
+        };
+        let captures = self.station.captures().iter().map(Interest::read);
+        let interests: Vec<_> = captures.chain(self.control.interests()).chain([stop]).collect();
+        poll::wait(&interests, Some(self.station.monotonic(until))).map(drop)
+    }
+
+    fn is_stopped(&self) -> bool {
+        match self.stop {
+            // A signal of unknown kind ends the run as well.
+            Stop::Signals(signals) => !matches!(signals.read(), Ok(None)),
+            Stop::Waker(waker) => waker.clear(),
+        }
+    }
+
+    fn happened(&mut self, seen: os::Result<Vec<(Instant, Event)>>) {
+        match seen {
+            Ok(seen) => self.pending.extend(seen),
+            Err(error) => {
+                self.pending.push_back((self.station.now(), Event::HostFailed(error.to_string())));
+            }
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! The one driver of parties on sockets and the real clock.
+//!
+//! A [`Driver`] asks its party what it wants, does it, and hands it what happened: packets from the
+//! capture, messages from control connections, deadlines, signals. One thread, one loop, no sleep.
+
+mod classify;
+mod control;
+mod driver;
+mod station;
+
+pub use classify::{Live, alone, classify};
+pub use control::Control;
+pub use driver::{Driver, Stop};
+pub use station::Station;

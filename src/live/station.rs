@@ -1,0 +1,186 @@
+//! Where a party's packets leave and arrive: raw sending, capture, and claimed ports.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use rand::{RngExt, SeedableRng};
+use rand_xoshiro::Xoshiro256PlusPlus;
+
+use crate::engine::Event;
+use crate::os::capture::Capture;
+use crate::os::clock::{self, Timeline};
+use crate::os::guard::PortGuard;
+use crate::os::raw::RawSender;
+use crate::os::reserve::{self, Reserved};
+use crate::os::{self, Kind};
+use crate::time::{Duration, Instant};
+use crate::wire::{Endpoint, Packet, decode, encode};
+
+/// A host's end of a run: what it sends, what it sees, which ports it holds.
+pub struct Station {
+    begun: Duration,
+    timeline: Timeline,
+    interfaces: Vec<String>,
+    sender: RawSender,
+    captures: Vec<Capture>,
+    guard: Option<PortGuard>,
+    /// Ports held for claims to come.
+    reserved: BTreeMap<Endpoint, Reserved>,
+    claims: BTreeSet<Endpoint>,
+}
+
+impl Station {
+    /// A station on these interfaces of the calling thread's namespace.
+    ///
+    /// # Errors
+    /// Without the privilege to send raw packets.
+    pub fn open(interfaces: impl IntoIterator<Item = String>) -> os::Result<Self> {
+        let interfaces: BTreeSet<_> = interfaces.into_iter().collect();
+        Ok(Self {
+            begun: clock::monotonic(),
+            timeline: Timeline::new(),
+            interfaces: interfaces.into_iter().collect(),
+            sender: RawSender::new()?,
+            captures: Vec::new(),
+            guard: None,
+            reserved: BTreeMap::new(),
+            claims: BTreeSet::new(),
+        })
+    }
+
+    /// The moment it is.
+    pub fn now(&self) -> Instant {
+        Instant::START + clock::monotonic().saturating_sub(self.begun)
+    }
+
+    /// A moment of the run on the kernel's monotonic clock.
+    pub fn monotonic(&self, at: Instant) -> Duration {
+        self.begun.saturating_add(at.since_start())
+    }
+
+    /// Ports that are free at all of these addresses, held until they are claimed.
+    ///
+    /// # Errors
+    /// When so many are not to be had.
+    pub fn free_ports(
+        &mut self,
+        addresses: &[IpAddr],
+        count: usize,
+        seed: u64,
+    ) -> os::Result<Vec<u16>> {
+        let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
+        let mut ports = BTreeSet::new();
+        for _ in 0..count * TRIES_FOR_EACH_PORT {
+            if ports.len() == count {
+                break;
+            }
+            let port = random.random_range(DYNAMIC_PORTS);
+            if self.hold(addresses, port)? {
+                ports.insert(port);
+            }
+        }
+        if ports.len() < count {
+            let why = format!("only {} of {count} were free", ports.len());
+            return Err(os::Error::text("hold ports", "for probes", why));
+        }
+        Ok(ports.into_iter().collect())
+    }
+
+    /// Holds this port at all of these addresses, unless it is taken at one.
+    fn hold(&mut self, addresses: &[IpAddr], port: u16) -> os::Result<bool> {
+        let mut held = BTreeMap::new();
+        for endpoint in addresses.iter().map(|address| Endpoint::new(*address, port)) {
+            if self.reserved.contains_key(&endpoint) {
+                return Ok(false);
+            }
+            match reserve::reserve(endpoint) {
+                Ok(reserved) => held.insert(endpoint, reserved),
+                Err(error) if error.kind == Kind::Taken => return Ok(false),
+                Err(error) => return Err(error),
+            };
+        }
+        self.reserved.append(&mut held);
+        Ok(true)
+    }
+
+    /// Holds, guards and captures these endpoints from now on.
+    ///
+    /// # Errors
+    /// When one is taken, or without the privilege to guard or capture.
+    pub fn claim(&mut self, endpoints: &[Endpoint]) -> os::Result<()> {
+        for endpoint in endpoints {
+            if !self.reserved.contains_key(endpoint) {
+                self.reserved.insert(*endpoint, reserve::reserve(*endpoint)?);
+            }
+        }
+        self.claims.extend(endpoints);
+        match &mut self.guard {
+            Some(guard) => guard.add_all(endpoints)?,
+            None => self.guard = Some(PortGuard::new(endpoints)?),
+        }
+        let filter = self.filter();
+        let open = |interface: &String| Capture::open(interface, &filter);
+        self.captures = self.interfaces.iter().map(open).collect::<os::Result<_>>()?;
+        Ok(())
+    }
+
+    /// Our ports alone, and ICMP: a busy host's other packets must not fill the ring.
+    fn filter(&self) -> String {
+        let ports: BTreeSet<_> = self.claims.iter().map(Endpoint::port).collect();
+        let ports: Vec<_> = ports.into_iter().map(|port| format!("port {port}")).collect();
+        format!("icmp or icmp6 or (tcp and ({}))", ports.join(" or "))
+    }
+
+    /// Puts a packet on the wire. A host firewall that swallows it is no error here: the packet is
+    /// then not seen to leave.
+    ///
+    /// # Errors
+    /// When this host cannot send at all.
+    pub fn send(&mut self, packet: &Packet) -> os::Result<()> {
+        match self.sender.send(&encode(packet)) {
+            Err(error) if error.kind == Kind::Blocked => Ok(()),
+            sent => sent,
+        }
+    }
+
+    /// What has been captured since, each with its moment.
+    ///
+    /// # Errors
+    /// When an interface went down or away.
+    pub fn seen(&mut self) -> os::Result<Vec<(Instant, Event)>> {
+        let mut seen = Vec::new();
+        for capture in &mut self.captures {
+            while let Some(captured) = capture.next_packet()? {
+                let at = self.timeline.monotonic_of(captured.at_realtime);
+                let at = Instant::START + at.saturating_sub(self.begun);
+                let packet = decode(captured.packet).ok();
+                seen.extend(packet.and_then(|packet| event(&self.claims, packet)).map(|e| (at, e)));
+            }
+        }
+        seen.sort_by_key(|(at, _)| *at);
+        Ok(seen)
+    }
+
+    /// The captures, to wait for.
+    pub fn captures(&self) -> &[Capture] {
+        &self.captures
+    }
+}
+
+/// What a captured packet means. One from a claimed endpoint to another has come back in with its
+/// internal source: our own packets to ourselves never pass an interface.
+fn event(claims: &BTreeSet<Endpoint>, packet: Packet) -> Option<Event> {
+    let source = packet.endpoints().map(|(source, _)| source);
+    if claims.contains(&packet.receiver()) {
+        Some(Event::Arrived(packet))
+    } else if source.is_some_and(|source| claims.contains(&source)) {
+        Some(Event::Left(packet))
+    } else {
+        None
+    }
+}
+
+/// RFC 6335 §6: ports that nobody is assigned.
+const DYNAMIC_PORTS: std::ops::RangeInclusive<u16> = 49_152..=65_535;
+
+const TRIES_FOR_EACH_PORT: usize = 10;
