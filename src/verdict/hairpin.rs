@@ -117,7 +117,8 @@ impl Knocks {
         let left = view.syns(asked.probe, At::LeftProber);
         let knocks = left.filter(|sight| !reflector(sight.to.ip()));
         let sent: Vec<_> = knocks.map(|sight| (sight.record.at, sight.frame)).collect();
-        let mut reached = view.sights(asked.probe, At::ReachedProber).iter();
+        // A SYN alone: a router resets knocks at its own address, too.
+        let mut reached = view.syns(asked.probe, At::ReachedProber);
         let back = reached.find(|sight| !reflector(sight.from.ip())).map(|sight| {
             let internal = asked.internal.contains(&sight.from);
             let form =
