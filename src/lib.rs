@@ -21,4 +21,5 @@ pub mod os;
 pub mod live;
 pub mod lab;
 pub mod report;
+pub mod serve;
 pub mod cli;

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::finish::{finish, show};
-use super::request::{Classify, Form, Host, Modelled, Request, Source};
+use super::request::{Classify, Form, Host, Modelled, Request, Serve, Source};
 use super::screen::{Progress, Screen};
 use crate::capture::{self, Evidence};
 use crate::engine::{Fact, Run};
@@ -16,6 +16,7 @@ use crate::nat::{Behaviour, Device, Nat};
 use crate::os::signals::Signals;
 use crate::os::{clock, entropy, privilege};
 use crate::report;
+use crate::serve::{self, Site};
 use crate::sim::{self, Layout};
 use crate::time::Duration;
 use crate::verdict::judge;
@@ -28,7 +29,7 @@ use crate::wire::Endpoint;
 pub fn dispatch(request: &Request) -> Result<Exit, Failure> {
     match request {
         Request::Classify(request) => return classify(request),
-        Request::Serve(_) => return Err(Failure::new("this command cannot run yet", "")),
+        Request::Serve(request) => serve(request)?,
         Request::ClassifySchema => show(&format!("{:#}\n", report::schema())),
         Request::LabList(Form::Json) => show(&format!("{:#}\n", report::presets_json())),
         Request::LabList(Form::Text) => {
@@ -44,31 +45,33 @@ fn classify(request: &Classify) -> Result<Exit, Failure> {
     if let Some(path) = &request.output.evidence {
         super::check_evidence(path)?;
     }
-    let (evidence, interface) = match &request.source {
-        Source::Sim(modelled) => (simulated(request, modelled)?, None),
-        Source::File(path) => (from_file(path)?, None),
+    let evidence = match &request.source {
+        Source::Sim(modelled) => simulated(request, modelled)?,
+        Source::File(path) => from_file(path)?,
         Source::Lab(modelled) => {
             real(request, |seed, signals, watch| in_lab(request, modelled, seed, signals, watch))?
         }
         Source::Live { reflectors, second_internal } => real(request, |seed, signals, watch| {
+            if reflectors.is_empty() {
+                return Ok(live::alone()?);
+            }
             let reflectors = resolved(reflectors)?;
             let (second_internal, effort) = (*second_internal, request.effort);
             let live = Live { reflectors, second_internal, effort, seed };
             Ok(live::classify(&live, signals, watch)?)
         })?,
     };
-    let mut verdict = judge(&evidence.run);
-    verdict.vantage.interface = interface;
+    let verdict = judge(&evidence.run);
     Ok(finish(&request.output, evidence, verdict))
 }
 
 type Watch<'a> = &'a mut (dyn FnMut(&Fact) + Send);
 
-/// A run with real packets, on this machine's clock; with it, the interface that it used.
+/// A run with real packets, on this machine's clock.
 fn real(
     request: &Classify,
-    ask: impl FnOnce(u64, &Signals, Watch<'_>) -> Result<(Run, String), Failure>,
-) -> Result<(Evidence, Option<String>), Failure> {
+    ask: impl FnOnce(u64, &Signals, Watch<'_>) -> Result<Run, Failure>,
+) -> Result<Evidence, Failure> {
     let seed = request.seed.map_or_else(entropy::seed, Ok)?;
     let signals = Signals::block()?;
     let progress = Progress::new(request.output.verbosity);
@@ -76,8 +79,7 @@ fn real(
     let mut watch = |fact: &Fact| report::progress(fact).iter().for_each(|what| progress.say(what));
     let asked = ask(seed, &signals, &mut watch);
     progress.end();
-    let (run, interface) = asked?;
-    Ok((Evidence { run, started }, Some(interface)))
+    Ok(Evidence { run: asked?, started })
 }
 
 fn in_lab(
@@ -86,7 +88,7 @@ fn in_lab(
     seed: u64,
     signals: &Signals,
     watch: Watch<'_>,
-) -> Result<(Run, String), Failure> {
+) -> Result<Run, Failure> {
     let delay = modelled.delay.unwrap_or(LAB_DELAY);
     let lab = Lab { nat: nat(&modelled.nat)?, delay, effort: request.effort, seed };
     if !privilege::is_root() {
@@ -109,6 +111,17 @@ fn resolve(host: &Host) -> Result<Endpoint, Failure> {
         let hint = "RFC 5382 is about NATs between IPv4 addresses: give an IPv4 address";
         Failure::new(format!("{} has no IPv4 address", host.name), hint)
     })
+}
+
+fn serve(request: &Serve) -> Result<(), Failure> {
+    let listen = request.listen.map_or_else(serve::own_address, Ok)?;
+    let site = Site {
+        addresses: [Some(listen), request.alternate].into_iter().flatten().collect(),
+        control_port: request.control_port,
+        probe_ports: request.probe_ports,
+    };
+    let signals = Signals::block()?;
+    Ok(serve::reflect(&site, &signals, || show(&report::serving(&site.control(), &site.probes())))?)
 }
 
 /// A run on virtual time.

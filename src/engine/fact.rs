@@ -63,6 +63,18 @@ pub enum Fact {
         /// The round trips of its longest chain.
         round_trips: u32,
     },
+    /// There is no reflector to ask, so there is no plan.
+    Alone {
+        /// The internal address that would be probed from.
+        internal: Vec<IpAddr>,
+        /// This host's packet filter tables, if it may be asked for them.
+        filters: Option<Vec<String>>,
+    },
+    /// The interface that the prober's packets go through, on a real host.
+    Through {
+        /// Its name.
+        interface: String,
+    },
     /// A reflector said welcome.
     Welcomed {
         /// Which reflector.

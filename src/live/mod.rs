@@ -8,7 +8,7 @@ mod control;
 mod driver;
 mod station;
 
-pub use classify::{Live, classify};
+pub use classify::{Live, alone, classify};
 pub use control::Control;
 pub use driver::{Driver, Stop};
 pub use station::Station;

@@ -185,11 +185,12 @@ impl Contacts {
         self.list.iter().find(|contact| contact.remote == remote).map(|contact| contact.isn)
     }
 
-    /// A SYN to one of the remotes that were seen, in turn; numbered apart from the others.
+    /// The SYN to one of the remotes that were seen, in turn, once more: its timestamp, `number`,
+    /// tells it apart.
     pub fn beat(&self, number: u32) -> Option<Packet> {
         let seen: Vec<_> = self.list.iter().filter(|contact| contact.seen.is_some()).collect();
         let contact = seen.get(number as usize % seen.len().max(1))?;
-        let segment = Segment::syn(contact.isn + number, number);
+        let segment = Segment::syn(contact.isn, number);
         Some(Packet::marked(self.internal, contact.remote, segment))
     }
 

@@ -6,6 +6,7 @@ use super::{NEVER, Probe};
 use crate::engine::{Event, Party, Step};
 use crate::time::Instant;
 use crate::wire::Endpoint;
+use crate::wire::Seq;
 use crate::wire::control::{Expectation, Message, ProbeId};
 
 /// What most questions come down to: SYNs out, and segments back from chosen endpoints.
@@ -24,6 +25,8 @@ pub struct Back {
     pub seen_at: Endpoint,
     /// What it is.
     pub kind: Kind,
+    /// Its sequence number, if it is one segment repeated.
+    pub seq: Option<Seq>,
 }
 
 /// What is shot back.
@@ -54,7 +57,7 @@ impl Outreach {
     fn aim(&self, back: &Back) -> Option<Aim> {
         let seen = self.contacts.seen(back.seen_at)?;
         let ack = (back.kind == Kind::SynAck).then(|| seen.seq + 1);
-        Some(Aim { from: back.from, to: seen.external, seq: None, ack })
+        Some(Aim { from: back.from, to: seen.external, seq: back.seq, ack })
     }
 }
 

@@ -119,8 +119,14 @@ impl Questions {
         let remotes = [Some(self.remotes.contacted), self.remotes.other_address];
         let remotes: Vec<_> = remotes.into_iter().flatten().collect();
         let (probe, internal) = (self.number(), self.endpoint());
-        let back = |remote: &Endpoint| Back { from: *remote, seen_at: *remote, kind };
-        let shots = remotes.iter().map(back).collect();
+        let seq = Some(self.random.next_u32().into());
+        // A NAT may drop a SYN that answers a SYN: one beside the SYN,ACK, whose connection has gone on,
+        // can still show that SYNs come through.
+        let kinds: &[Kind] = if kind == Kind::Syn { &[kind] } else { &[kind, Kind::Syn] };
+        let back = |kind: Kind| {
+            move |remote: &Endpoint| Back { from: *remote, seen_at: *remote, kind, seq }
+        };
+        let shots = kinds.iter().flat_map(|kind| remotes.iter().map(back(*kind))).collect();
         let contacts = self.contacts(&remotes, Answer::Nothing);
         let outreach = Outreach::new(probe, internal, contacts, shots);
         let probe: Box<dyn Probe> = match kind {
@@ -142,7 +148,7 @@ impl Questions {
     fn filtering(&mut self) -> Box<dyn Probe> {
         let Remotes { contacted, other_port, other_address, .. } = self.remotes;
         let strangers = [Some(other_port), other_address].into_iter().flatten();
-        let back = |from| Back { from, seen_at: contacted, kind: Kind::Syn };
+        let back = |from| Back { from, seen_at: contacted, kind: Kind::Syn, seq: None };
         let shots = strangers.map(back).collect();
         let (probe, internal) = (self.number(), self.endpoint());
         let contact = self.contact(contacted, Answer::Nothing).held(FIRST_BLOCK);

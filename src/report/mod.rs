@@ -13,7 +13,7 @@ pub mod words;
 pub use json::{SCHEMA, json, schema};
 pub use mask::Masker;
 pub use presets::{presets_json, presets_table};
-pub use progress::progress;
+pub use progress::{progress, serving};
 pub use remark::remark;
 pub use table::table;
 
@@ -50,6 +50,7 @@ pub(crate) mod testing {
                     "[2001:db8::1]:5384".parse().expect("an endpoint"),
                 ],
                 interface: Some("eth0".to_owned()),
+                host_firewall: None,
                 nat_levels: Some(1),
             },
             plan: PlanAccount {

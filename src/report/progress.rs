@@ -1,6 +1,16 @@
 //! What goes on, in words, from the facts as they are noted.
 
 use crate::engine::{Fact, Question};
+use crate::wire::Endpoint;
+
+/// Where a reflector serves, and what its firewall must let in.
+pub fn serving(control: &Endpoint, probes: &[Endpoint]) -> String {
+    let mut text = format!("serving: control connections at {control}\n");
+    for probe in probes {
+        text += &format!("         probes at {probe}\n");
+    }
+    text + "open these TCP ports in this host's firewall, both ways; stop with Ctrl-C\n"
+}
 
 /// What a fact says of the progress of a run, if it says anything new.
 pub fn progress(fact: &Fact) -> Option<String> {

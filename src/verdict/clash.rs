@@ -14,6 +14,7 @@ pub fn on_port_clash(
     view: &View<'_>,
     assignment: Option<PortAssignment>,
 ) -> Result<Finding<OnPortClash>, Unknown> {
+    let remotes = view.remotes.ok_or_else(|| view.no_answer())?;
     if view.internal.len() < 2 {
         return Err(Unknown::NeedsSecondInternal);
     }
@@ -21,7 +22,6 @@ pub fn on_port_clash(
     if draws_addresses(view) {
         return Err(Unknown::HiddenByOtherBehaviour);
     }
-    let remotes = view.remotes.ok_or_else(|| view.no_answer())?;
     let first = clashes(view, Order::ClashFirst, remotes)?;
     let last = clashes(view, Order::ClashLast, remotes)?;
     let (early, mut evidence) =

@@ -2,7 +2,7 @@
 
 use super::finding::{BlockedAt, Finding, Frame, Proof, Unknown};
 use super::liveness::Liveness;
-use super::view::{Asked, At, REPETITIONS, Sight, View, is_same};
+use super::view::{Asked, At, REPETITIONS, Sight, View, is_repeated};
 use crate::engine::Question;
 use crate::nat::{CrossingSegment, SimultaneousOpen};
 use crate::wire::Endpoint;
@@ -94,10 +94,14 @@ fn beside_of(
     let left = view.syns(asked.probe, At::LeftProber);
     let left: Vec<_> = left.filter(|sight| sight.from == beside && close(sight)).collect();
     let reached: Vec<_> = view.syns(asked.probe, At::ReachedReflector).collect();
-    let arrived = |sight: &&Sight<'_>| reached.iter().any(|seen| is_same(seen, sight));
+    let arrived = |sight: &&Sight<'_>| reached.iter().any(|seen| is_repeated(seen, sight));
     let answers = view.sights(asked.probe, At::ReachedProber);
     let answered = |sight: &&Sight<'_>| {
-        answers.iter().any(|seen| seen.to == beside && seen.segment.ack == sight.segment.seq + 1)
+        let stamp = sight.segment.options.timestamps().map(|(value, _)| value);
+        answers.iter().any(|seen| {
+            let echo = seen.segment.options.timestamps().map(|(_, echo)| echo);
+            seen.to == beside && echo.is_some() && echo == stamp
+        })
     };
     [left.len(), left.iter().filter(arrived).count(), left.iter().filter(answered).count()]
 }

@@ -10,9 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::finding::Unknown;
-use super::view::{Asked, At, Sight, View, is_same};
+use super::view::{Asked, At, Sight, View};
 use crate::engine::{Effort, Question};
 use crate::time::{Duration, Instant};
+use crate::wire::Endpoint;
 use crate::wire::control::Volley;
 
 /// What a run shows of its path.
@@ -105,8 +106,9 @@ impl Liveness {
 
 impl Inward {
     fn loss(&self) -> f64 {
+        // Where no SYN is known to pass, all of them may have been lost.
         let of_syns = match self.syns_sent {
-            0 => UNPROVEN_LOSS,
+            0 => 1.0,
             sent => share(self.syns_lost, sent),
         };
         share(self.lost, self.sent).max(of_syns)
@@ -150,21 +152,31 @@ fn groups(times: &[Instant], outage: Duration) -> Vec<usize> {
 struct Sent {
     volley: Volley,
     at: Instant,
-    syn: bool,
+    kind: Kind,
     arrived: bool,
+}
+
+/// The kinds of companions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// A bare SYN that answers a SYN.
+    Syn,
+    /// A bare SYN where a SYN,ACK has passed.
+    LateSyn,
+    SynAck,
 }
 
 fn inward(view: &View<'_>) -> BTreeMap<IpAddr, Inward> {
     let mut sent: BTreeMap<IpAddr, Vec<Sent>> = BTreeMap::new();
-    for (question, syn) in [(Question::CompanionSyn, true), (Question::CompanionSynAck, false)] {
+    for question in [Question::CompanionSyn, Question::CompanionSynAck] {
         for asked in view.asked(question) {
             let arrivals = view.sights(asked.probe, At::ReachedProber);
-            let arrived: BTreeSet<_> =
-                arrivals.iter().map(|sight| (sight.from, sight.segment.seq)).collect();
+            let arrived: BTreeSet<_> = arrivals.iter().flat_map(marks).collect();
             for sight in view.sights(asked.probe, At::LeftReflector) {
                 let Some(volley) = sight.record.volley else { continue };
-                let arrived = arrived.contains(&(sight.from, sight.segment.seq));
-                let companion = Sent { volley, at: sight.record.at, syn, arrived };
+                let arrived = marks(sight).iter().any(|mark| arrived.contains(mark));
+                let kind = kind(question, sight);
+                let companion = Sent { volley, at: sight.record.at, kind, arrived };
                 sent.entry(sight.from.ip()).or_default().push(companion);
             }
         }
@@ -177,26 +189,46 @@ fn inward(view: &View<'_>) -> BTreeMap<IpAddr, Inward> {
     all
 }
 
+fn kind(question: Question, sight: &Sight<'_>) -> Kind {
+    match (question, sight.segment.is_bare_syn()) {
+        (_, false) => Kind::SynAck,
+        (Question::CompanionSyn, true) => Kind::Syn,
+        (_, true) => Kind::LateSyn,
+    }
+}
+
 /// Counts the SYNs shot at a probe, from each endpoint of which at least one arrived.
 fn count_syns(view: &View<'_>, asked: &Asked, all: &mut BTreeMap<IpAddr, Inward>) {
-    let arrived: BTreeSet<_> = view
-        .syns(asked.probe, At::ReachedProber)
-        .map(|sight| (sight.from, sight.segment.seq))
-        .collect();
+    let arrivals = view.syns(asked.probe, At::ReachedProber);
+    let arrived: BTreeSet<_> = arrivals.flat_map(|sight| marks(&sight)).collect();
     let passes: BTreeSet<_> = arrived.iter().map(|(from, _)| *from).collect();
     let shots = view.syns(asked.probe, At::LeftReflector);
     for shot in shots.filter(|shot| passes.contains(&shot.from)) {
         let inward = all.entry(shot.from.ip()).or_default();
         inward.syns_sent += 1;
-        inward.syns_lost += u32::from(!arrived.contains(&(shot.from, shot.segment.seq)));
+        inward.syns_lost += u32::from(!marks(&shot).iter().any(|mark| arrived.contains(mark)));
     }
+}
+
+/// By what one of several repeated segments is known: its timestamp, or if a NAT stripped that its
+/// identification.
+fn marks(sight: &Sight<'_>) -> [(Endpoint, u32); 2] {
+    let stamp = sight.segment.options.timestamps().map(|(value, _)| value);
+    let id = u32::from(sight.record.packet.id);
+    [(sight.from, stamp.unwrap_or(id)), (sight.from, id)]
 }
 
 impl Inward {
     fn of(mut companions: Vec<Sent>) -> Self {
-        let passes = |syn| companions.iter().any(|sent| sent.syn == syn && sent.arrived);
-        let pass = [passes(false), passes(true)];
-        companions.retain(|sent| pass[usize::from(sent.syn)]);
+        let passes = |kind| companions.iter().any(|sent| sent.kind == kind && sent.arrived);
+        // Late SYNs stand in for SYNs that this NAT drops.
+        let (syns, syn_acks) = (passes(Kind::Syn), passes(Kind::SynAck));
+        let late = passes(Kind::LateSyn) && !syns;
+        companions.retain(|sent| match sent.kind {
+            Kind::Syn => syns,
+            Kind::LateSyn => late,
+            Kind::SynAck => syn_acks,
+        });
         companions.sort_unstable_by_key(|sent| sent.at);
         let mut inward = Self::default();
         let mut dead = BTreeSet::new();
@@ -221,12 +253,12 @@ impl Inward {
 fn outward(view: &View<'_>) -> Outward {
     let mut outward = Outward::default();
     for asked in view.asked(Question::CompanionSyn) {
-        let seen: Vec<_> = view.syns(asked.probe, At::ReachedReflector).collect();
-        let numbers: BTreeSet<_> = seen.iter().map(|sight| sight.segment.seq).collect();
+        let seen = view.syns(asked.probe, At::ReachedReflector);
+        let seen: BTreeSet<_> =
+            seen.flat_map(|sight| marks(&sight)).map(|(_, mark)| mark).collect();
         for beat in view.syns(asked.probe, At::LeftProber) {
             outward.sent += 1;
-            let same = |sight: &Sight<'_>| is_same(sight, &beat);
-            if numbers.contains(&beat.segment.seq) || seen.iter().any(same) {
+            if marks(&beat).iter().any(|(_, mark)| seen.contains(mark)) {
                 let at = beat.record.at;
                 let outage = outward.last_seen.map_or(Duration::ZERO, |last| at.since(last));
                 outward.longest_outage = outward.longest_outage.max(outage);

@@ -21,6 +21,7 @@ pub struct View<'a> {
     /// Until when answers to unsolicited SYNs were listened for.
     pub listened: Option<Instant>,
     swallowed: bool,
+    alone: bool,
 }
 
 /// The packets of one probe.
@@ -69,6 +70,7 @@ impl<'a> View<'a> {
             complete: false,
             listened: None,
             swallowed: false,
+            alone: false,
         };
         run.facts.iter().for_each(|(_, fact)| view.take(fact));
         for (place, record) in run.trace.iter().enumerate() {
@@ -83,6 +85,10 @@ impl<'a> View<'a> {
         match fact {
             Fact::Planned { effort, internal, .. } => {
                 self.effort = *effort;
+                self.internal.clone_from(internal);
+            }
+            Fact::Alone { internal, .. } => {
+                self.alone = true;
                 self.internal.clone_from(internal);
             }
             Fact::Chose(remotes) => self.remotes = Some(*remotes),
@@ -124,7 +130,11 @@ impl<'a> View<'a> {
 
     /// Why something that had to arrive did not, as far as this host knows.
     pub const fn no_answer(&self) -> Unknown {
-        if self.swallowed { Unknown::HostFirewall } else { Unknown::NoAnswer }
+        match (self.alone, self.swallowed) {
+            (true, _) => Unknown::NeedsReflector,
+            (_, true) => Unknown::HostFirewall,
+            _ => Unknown::NoAnswer,
+        }
     }
 
     /// The external endpoint that a probe's SYN to `remote` was seen from, and the frame that shows
@@ -191,6 +201,13 @@ pub fn is_same(one: &Sight<'_>, other: &Sight<'_>) -> bool {
     one.segment.seq == other.segment.seq
         || stamped
         || one.record.packet.id == other.record.packet.id
+}
+
+/// Whether two sights are of one among several SYNs with the same number.
+pub fn is_repeated(one: &Sight<'_>, other: &Sight<'_>) -> bool {
+    let stamps = (one.segment.options.timestamps(), other.segment.options.timestamps());
+    let stamped = matches!(stamps, (Some((one, _)), Some((other, _))) if one == other);
+    stamped || one.record.packet.id == other.record.packet.id
 }
 
 /// What at least three repetitions agree on, with the frames that show it.

@@ -1,0 +1,61 @@
+//! The long-running commands: so far the reflector.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use crate::engine::Fact;
+use crate::live::{Control, Driver, Station, Stop};
+use crate::os::signals::Signals;
+use crate::os::{self, entropy, link};
+use crate::rendezvous::{Limits, Reflector};
+use crate::wire::Endpoint;
+
+/// Where a reflector serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Site {
+    /// Its address, and perhaps a second one.
+    pub addresses: Vec<IpAddr>,
+    /// The port for control connections, at the first address.
+    pub control_port: u16,
+    /// The two ports for probes, at every address. No kernel listener holds them.
+    pub probe_ports: [u16; 2],
+}
+
+impl Site {
+    /// Where control connections are taken.
+    pub fn control(&self) -> Endpoint {
+        Endpoint::new(self.addresses[0], self.control_port)
+    }
+
+    /// Where probes are taken.
+    pub fn probes(&self) -> Vec<Endpoint> {
+        let of = |address: &IpAddr| self.probe_ports.map(|port| Endpoint::new(*address, port));
+        self.addresses.iter().flat_map(of).collect()
+    }
+}
+
+/// The address that this host reaches the rest of the world from.
+///
+/// # Errors
+/// Without a route there.
+pub fn own_address() -> os::Result<IpAddr> {
+    // Nothing is sent: the kernel is asked for its route to an address that is nobody's.
+    link::route_to(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))).map(|route| route.source)
+}
+
+/// Reflects until a signal comes. `ready` is called once the first prober would be served.
+///
+/// # Errors
+/// When an address is not this host's, a port is taken, or privilege is lacking.
+pub fn reflect(site: &Site, signals: &Signals, ready: impl FnOnce()) -> os::Result<()> {
+    let interfaces = site.addresses.iter().map(|address| link::interface_with(*address));
+    let mut station = Station::open(interfaces.collect::<os::Result<Vec<_>>>()?)?;
+    let endpoints = site.probes();
+    // Before a word is said: a reflector that cannot take probes must not take probers.
+    station.claim(&endpoints)?;
+    let control = Control::listening(&site.addresses[..1], site.control_port)?;
+    let mut reflector = Reflector::new(endpoints, Limits::default(), entropy::seed()?);
+    ready();
+    let mut unheeded = |_: &Fact| {};
+    let stop = Stop::Signals(signals);
+    Driver::new(&mut reflector, station, control, stop, &mut unheeded).run().map(drop)
+}
