@@ -152,30 +152,19 @@ fn groups(times: &[Instant], outage: Duration) -> Vec<usize> {
 struct Sent {
     volley: Volley,
     at: Instant,
-    kind: Kind,
+    kind: Question,
     arrived: bool,
-}
-
-/// The kinds of companions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    /// A bare SYN that answers a SYN.
-    Syn,
-    /// A bare SYN where a SYN,ACK has passed.
-    LateSyn,
-    SynAck,
 }
 
 fn inward(view: &View<'_>) -> BTreeMap<IpAddr, Inward> {
     let mut sent: BTreeMap<IpAddr, Vec<Sent>> = BTreeMap::new();
-    for question in [Question::CompanionSyn, Question::CompanionSynAck] {
-        for asked in view.asked(question) {
+    for kind in [Question::CompanionSyn, Question::CompanionSynAck, Question::CompanionLateSyn] {
+        for asked in view.asked(kind) {
             let arrivals = view.sights(asked.probe, At::ReachedProber);
             let arrived: BTreeSet<_> = arrivals.iter().flat_map(marks).collect();
             for sight in view.sights(asked.probe, At::LeftReflector) {
                 let Some(volley) = sight.record.volley else { continue };
                 let arrived = marks(sight).iter().any(|mark| arrived.contains(mark));
-                let kind = kind(question, sight);
                 let companion = Sent { volley, at: sight.record.at, kind, arrived };
                 sent.entry(sight.from.ip()).or_default().push(companion);
             }
@@ -187,14 +176,6 @@ fn inward(view: &View<'_>) -> BTreeMap<IpAddr, Inward> {
         count_syns(view, asked, &mut all);
     }
     all
-}
-
-fn kind(question: Question, sight: &Sight<'_>) -> Kind {
-    match (question, sight.segment.is_bare_syn()) {
-        (_, false) => Kind::SynAck,
-        (Question::CompanionSyn, true) => Kind::Syn,
-        (_, true) => Kind::LateSyn,
-    }
 }
 
 /// Counts the SYNs shot at a probe, from each endpoint of which at least one arrived.
@@ -222,12 +203,13 @@ impl Inward {
     fn of(mut companions: Vec<Sent>) -> Self {
         let passes = |kind| companions.iter().any(|sent| sent.kind == kind && sent.arrived);
         // Late SYNs stand in for SYNs that this NAT drops.
-        let (syns, syn_acks) = (passes(Kind::Syn), passes(Kind::SynAck));
-        let late = passes(Kind::LateSyn) && !syns;
+        let syns = passes(Question::CompanionSyn);
+        let late = passes(Question::CompanionLateSyn) && !syns;
+        let syn_acks = passes(Question::CompanionSynAck);
         companions.retain(|sent| match sent.kind {
-            Kind::Syn => syns,
-            Kind::LateSyn => late,
-            Kind::SynAck => syn_acks,
+            Question::CompanionSyn => syns,
+            Question::CompanionLateSyn => late,
+            _ => syn_acks,
         });
         companions.sort_unstable_by_key(|sent| sent.at);
         let mut inward = Self::default();
