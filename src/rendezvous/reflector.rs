@@ -52,6 +52,16 @@ struct Client {
     welcomed: bool,
 }
 
+/// What tells a segment that was crafted from every other one: its own and remote endpoint, its
+/// flags, its numbers and its timestamp.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Crafted {
+    ends: (Endpoint, Endpoint),
+    flags: u16,
+    numbers: (Seq, Seq),
+    timestamp: Option<u32>,
+}
+
 impl Reflector {
     /// A reflector that takes probes at these endpoints: two ports of one address, then two of
     /// another if it has one.
