@@ -1,0 +1,305 @@
+//! The routers, and the comparison.
+
+use std::time::Instant;
+
+use serde_json::Value;
+
+use crate::network::{Network, PATIENCE, Running, Scratch};
+
+/// A router of the kernel's own.
+pub struct Router {
+    pub name: &'static str,
+    /// Whether another router that masquerades stands before it.
+    pub behind_another: bool,
+    /// The edge's rules.
+    rules: &'static str,
+    /// How much patience to classify it with.
+    effort: &'static [&'static str],
+    /// Some of what sockets must find, lest a script that finds nothing agrees with everything.
+    must_be: &'static [(&'static str, &'static str)],
+}
+
+macro_rules! masquerade {
+    ($how:literal) => {
+        concat!(
+            "table ip nat { chain out { type nat hook postrouting priority 100; ",
+            "oifname wan ",
+            $how,
+            "\n}\n}\n"
+        )
+    };
+}
+
+macro_rules! input {
+    ($how:literal) => {
+        concat!(
+            "table inet door { chain in { type filter hook input priority 0; ",
+            "iifname wan ct state new,invalid ",
+            $how,
+            "\n}\n}\n"
+        )
+    };
+}
+
+macro_rules! forward {
+    ($rule:literal) => {
+        concat!(
+            "table inet hall { chain across { type filter hook forward priority 0; ",
+            $rule,
+            "\n}\n}\n"
+        )
+    };
+}
+
+macro_rules! one_to_one {
+    ($inward:literal, $outward:literal) => {
+        concat!(
+            "table ip nat {\n",
+            "chain in { type nat hook prerouting priority -100\n",
+            $inward,
+            " ip daddr 198.51.100.1 dnat to 192.168.1.2\n",
+            $inward,
+            " ip daddr 198.51.100.2 dnat to 192.168.1.3\n}\n",
+            "chain out { type nat hook postrouting priority 100\n",
+            $outward,
+            " ip saddr 192.168.1.2 snat to 198.51.100.1\n",
+            $outward,
+            " ip saddr 192.168.1.3 snat to 198.51.100.2\n}\n}\n"
+        )
+    };
+}
+
+pub const ROUTERS: &[Router] = &[
+    Router {
+        name: "masquerade_and_drop",
+        rules: concat!(masquerade!("masquerade"), input!("drop")),
+        effort: &[],
+        must_be: &[
+            ("/mapping/value", "endpoint-independent"),
+            ("/filtering/value", "address-and-port-dependent"),
+            ("/port_assignment/value", "preservation"),
+            ("/on_port_clash/value/mapping", "address-and-port-dependent"),
+            ("/unsolicited_syn/value", "dropped"),
+            ("/simultaneous_open/value", "supported"),
+            ("/hairpinning/value", "unsupported"),
+        ],
+        ..Router::PLAIN
+    },
+    Router {
+        name: "masquerade_and_reset",
+        rules: concat!(masquerade!("masquerade"), input!("meta l4proto tcp reject with tcp reset")),
+        must_be: &[
+            ("/unsolicited_syn/value", "reset"),
+            ("/unsolicited_syn/filtered_port/value", "reset"),
+        ],
+        ..Router::PLAIN
+    },
+    Router {
+        name: "masquerade_and_icmp_port_unreachable",
+        rules: concat!(masquerade!("masquerade"), input!("reject with icmp port-unreachable")),
+        effort: &[],
+        must_be: &[("/unsolicited_syn/icmp", "3/3")],
+        ..Router::PLAIN
+    },
+    Router {
+        name: "masquerade_and_icmp_host_prohibited",
+        rules: concat!(masquerade!("masquerade"), input!("reject with icmp host-prohibited")),
+        must_be: &[("/unsolicited_syn/icmp", "3/10")],
+        ..Router::PLAIN
+    },
+    Router {
+        name: "masquerade_and_icmp_admin_prohibited",
+        rules: concat!(masquerade!("masquerade"), input!("reject with icmp admin-prohibited")),
+        must_be: &[("/unsolicited_syn/icmp", "3/13")],
+        ..Router::PLAIN
+    },
+    Router {
+        name: "masquerade_and_no_rule_for_what_comes_in",
+        rules: masquerade!("masquerade"),
+        must_be: &[("/unsolicited_syn/value", "reset")],
+        ..Router::PLAIN
+    },
+    Router {
+        name: "masquerade_fully_random",
+        rules: concat!(masquerade!("masquerade fully-random"), input!("drop")),
+        effort: &[],
+        must_be: &[
+            ("/mapping/value", "address-and-port-dependent"),
+            ("/port_assignment/value", "random"),
+        ],
+        ..Router::PLAIN
+    },
+    Router {
+        name: "one_to_one",
+        rules: one_to_one!("iifname wan", "oifname wan"),
+        effort: &[],
+        must_be: &[
+            ("/mapping/value", "endpoint-independent"),
+            ("/filtering/value", "endpoint-independent"),
+            ("/filtering/established/value", "endpoint-independent"),
+            ("/on_port_clash/value/mapping", "endpoint-independent"),
+        ],
+        ..Router::PLAIN
+    },
+    Router {
+        name: "one_to_one_hairpinning_with_the_external_source",
+        rules: one_to_one!("", ""),
+        must_be: &[("/hairpinning/value", "external-source")],
+        ..Router::PLAIN
+    },
+    Router {
+        name: "one_to_one_hairpinning_with_the_internal_source",
+        rules: one_to_one!("", "oifname wan"),
+        must_be: &[("/hairpinning/value", "internal-source")],
+        ..Router::PLAIN
+    },
+    Router {
+        name: "no_syn_comes_in_on_what_is_known",
+        rules: concat!(
+            masquerade!("masquerade"),
+            input!("drop"),
+            forward!("iifname wan tcp flags & (syn|ack) == syn drop")
+        ),
+        must_be: &[("/simultaneous_open/blocked_at", "syn-in")],
+        ..Router::PLAIN
+    },
+    Router {
+        name: "no_syn_ack_goes_out",
+        rules: concat!(
+            masquerade!("masquerade"),
+            input!("drop"),
+            forward!("iifname lan tcp flags & (syn|ack) == (syn|ack) drop")
+        ),
+        effort: &[],
+        must_be: &[("/simultaneous_open/blocked_at", "syn-ack-out")],
+        ..Router::PLAIN
+    },
+    Router {
+        name: "two_levels",
+        behind_another: true,
+        rules: concat!(masquerade!("masquerade"), input!("drop")),
+        must_be: &[("/filtering/value", "address-and-port-dependent")],
+        ..Router::PLAIN
+    },
+    Router {
+        name: "two_levels_the_outer_fully_random_and_with_resets",
+        behind_another: true,
+        rules: concat!(
+            masquerade!("masquerade fully-random"),
+            input!("meta l4proto tcp reject with tcp reset")
+        ),
+        must_be: &[("/port_assignment/value", "random"), ("/unsolicited_syn/value", "reset")],
+        ..Router::PLAIN
+    },
+];
+
+impl Router {
+    const PLAIN: Self = Self {
+        name: "",
+        behind_another: false,
+        rules: "",
+        effort: &["--quick"],
+        must_be: &[],
+    };
+
+    /// Classifies it as often as is wanted; every finding must be what sockets find.
+    pub fn compare(&self) {
+        let network = self.build();
+        let truth = self.truth(&network);
+        let _reflector =
+            network.serve("a", &["--listen", "203.0.113.10", "--alternate", "203.0.113.11"]);
+        let scratch = Scratch::new();
+        let evidence = scratch.path("nat.pcapng");
+        let mut arguments = vec!["--reflector", "203.0.113.10", "--second-internal", "192.168.1.3"];
+        arguments.extend(["--evidence", &evidence].iter().chain(self.effort));
+        for round in 1..=repeat() {
+            let begun = Instant::now();
+            let answer = network.classify(&arguments);
+            let json = answer.json();
+            let wrong = differences(&truth, &json["findings"], self.is_quick());
+            let about = format!("{} round {round} in {:?}", self.name, begun.elapsed());
+            assert!(wrong.is_empty(), "{about}: {wrong:#?}\n{}", answer.stderr);
+            assert_eq!(answer.code, Some(0), "{about}: {answer:?}");
+            assert!(std::fs::metadata(&evidence).unwrap().len() > 10_000);
+        }
+    }
+
+    fn build(&self) -> Network {
+        let network =
+            if self.behind_another { Network::with_two_routers() } else { Network::new() };
+        if self.behind_another {
+            network.rules("home", concat!(masquerade!("masquerade"), input!("drop")));
+        }
+        network.rules("edge", self.rules);
+        network
+    }
+
+    /// What sockets find.
+    fn truth(&self, network: &Network) -> Value {
+        let mut script = std::process::Command::new("python3");
+        let patience = if self.is_quick() { "2.5" } else { "7" };
+        script.args([SCRIPT, network.prefix(), patience]);
+        let answer = Running::start(crate::network::marked(script)).wait(PATIENCE);
+        assert_eq!(answer.code, Some(0), "{}", answer.stderr);
+        let truth = answer.json();
+        for (path, value) in self.must_be {
+            let found = truth.pointer(path).and_then(Value::as_str);
+            assert_eq!(found, Some(*value), "{path} of {truth:#}");
+        }
+        truth
+    }
+
+    fn is_quick(&self) -> bool {
+        self.effort.contains(&"--quick")
+    }
+}
+
+/// Where findings are not what sockets found.
+fn differences(truth: &Value, findings: &Value, is_quick: bool) -> Vec<String> {
+    let differs = |path: &str| {
+        let (true_one, found) = (truth.pointer(path).unwrap(), findings.pointer(path).unwrap());
+        let silence = true_one["value"] == "dropped";
+        if is_quick && silence && path.starts_with("/unsolicited_syn") {
+            return found["unknown"] != "not-waited";
+        }
+        match true_one {
+            // Sockets found that there is no such thing.
+            Value::Null => !found["value"].is_null(),
+            _ => DETAILS.iter().any(|detail| true_one.get(detail) != found.get(detail)),
+        }
+    };
+    let show = |path: &str| {
+        let (true_one, found) = (truth.pointer(path), findings.pointer(path).map(short));
+        format!("{path}: found {}, truth {}", found.unwrap(), true_one.unwrap())
+    };
+    FINDINGS.iter().filter(|path| differs(path)).map(|path| show(path)).collect()
+}
+
+/// A finding without its long list of frames.
+fn short(finding: &Value) -> Value {
+    let mut finding = finding.clone();
+    finding.as_object_mut().unwrap().remove("evidence");
+    finding
+}
+
+fn repeat() -> u32 {
+    let wanted = std::env::var("TSO_PROBE_REPEAT");
+    wanted.map_or(1, |times| times.parse().expect("TSO_PROBE_REPEAT is a number"))
+}
+
+/// Every finding of `classify`.
+const FINDINGS: [&str; 9] = [
+    "/mapping",
+    "/port_assignment",
+    "/on_port_clash",
+    "/filtering",
+    "/filtering/established",
+    "/unsolicited_syn",
+    "/unsolicited_syn/filtered_port",
+    "/hairpinning",
+    "/simultaneous_open",
+];
+
+const DETAILS: [&str; 3] = ["value", "icmp", "blocked_at"];
+
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/routers/truth.py");
