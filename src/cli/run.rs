@@ -45,9 +45,9 @@ fn classify(request: &Classify) -> Result<Exit, Failure> {
     if let Some(path) = &request.output.evidence {
         super::check_evidence(path)?;
     }
-    let (evidence, interface) = match &request.source {
-        Source::Sim(modelled) => (simulated(request, modelled)?, None),
-        Source::File(path) => (from_file(path)?, None),
+    let evidence = match &request.source {
+        Source::Sim(modelled) => simulated(request, modelled)?,
+        Source::File(path) => from_file(path)?,
         Source::Lab(modelled) => {
             real(request, |seed, signals, watch| in_lab(request, modelled, seed, signals, watch))?
         }
@@ -61,18 +61,17 @@ fn classify(request: &Classify) -> Result<Exit, Failure> {
             Ok(live::classify(&live, signals, watch)?)
         })?,
     };
-    let mut verdict = judge(&evidence.run);
-    verdict.vantage.interface = interface;
+    let verdict = judge(&evidence.run);
     Ok(finish(&request.output, evidence, verdict))
 }
 
 type Watch<'a> = &'a mut (dyn FnMut(&Fact) + Send);
 
-/// A run with real packets, on this machine's clock; with it, the interface that it used.
+/// A run with real packets, on this machine's clock.
 fn real(
     request: &Classify,
-    ask: impl FnOnce(u64, &Signals, Watch<'_>) -> Result<(Run, String), Failure>,
-) -> Result<(Evidence, Option<String>), Failure> {
+    ask: impl FnOnce(u64, &Signals, Watch<'_>) -> Result<Run, Failure>,
+) -> Result<Evidence, Failure> {
     let seed = request.seed.map_or_else(entropy::seed, Ok)?;
     let signals = Signals::block()?;
     let progress = Progress::new(request.output.verbosity);
@@ -80,8 +79,7 @@ fn real(
     let mut watch = |fact: &Fact| report::progress(fact).iter().for_each(|what| progress.say(what));
     let asked = ask(seed, &signals, &mut watch);
     progress.end();
-    let (run, interface) = asked?;
-    Ok((Evidence { run, started }, Some(interface)))
+    Ok(Evidence { run: asked?, started })
 }
 
 fn in_lab(
@@ -90,7 +88,7 @@ fn in_lab(
     seed: u64,
     signals: &Signals,
     watch: Watch<'_>,
-) -> Result<(Run, String), Failure> {
+) -> Result<Run, Failure> {
     let delay = modelled.delay.unwrap_or(LAB_DELAY);
     let lab = Lab { nat: nat(&modelled.nat)?, delay, effort: request.effort, seed };
     if !privilege::is_root() {

@@ -67,6 +67,13 @@ pub enum Fact {
     Alone {
         /// The internal address that would be probed from.
         internal: Vec<IpAddr>,
+        /// This host's packet filter tables, if it may be asked for them.
+        filters: Option<Vec<String>>,
+    },
+    /// The interface that the prober's packets go through, on a real host.
+    Through {
+        /// Its name.
+        interface: String,
     },
     /// A reflector said welcome.
     Welcomed {

@@ -41,7 +41,7 @@ pub fn classify(
     lab: &Lab,
     signals: &Signals,
     watch: &mut (dyn FnMut(&Fact) + Send),
-) -> os::Result<(Run, String)> {
+) -> os::Result<Run> {
     let prober = Host::new(&PROBER)?;
     let reflector = Host::new(&REFLECTOR)?;
     let (rows, _held) = rows(lab, prober.tun, reflector.tun)?;
@@ -75,7 +75,7 @@ fn ask(
     prober: &os::netns::Namespace,
     signals: &Signals,
     watch: &mut (dyn FnMut(&Fact) + Send),
-) -> os::Result<(Run, String)> {
+) -> os::Result<Run> {
     let live = Live {
         reflectors: vec![Endpoint::new(REFLECTOR[0], CONTROL_PORT)],
         second_internal: Some(PROBER[1]),

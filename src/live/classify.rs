@@ -7,6 +7,7 @@ use super::control::{Control, patient};
 use super::driver::{Driver, Stop};
 use super::station::Station;
 use crate::engine::{Effort, Fact, Run};
+use crate::os::firewall;
 use crate::os::link::{self, Route};
 use crate::os::signals::Signals;
 use crate::os::{self, Kind};
@@ -27,16 +28,11 @@ pub struct Live {
     pub seed: u64,
 }
 
-/// Classifies what lies between this host and the reflectors; with the run, the interface used.
-/// `watch` sees every fact as it is noted.
+/// Classifies what lies between this host and the reflectors. `watch` sees every fact as it is noted.
 ///
 /// # Errors
 /// When this host cannot ask: no route, no privilege, an address that it does not have.
-pub fn classify(
-    live: &Live,
-    signals: &Signals,
-    watch: &mut dyn FnMut(&Fact),
-) -> os::Result<(Run, String)> {
+pub fn classify(live: &Live, signals: &Signals, watch: &mut dyn FnMut(&Fact)) -> os::Result<Run> {
     let routes = live.reflectors.iter().map(|reflector| link::route_to(reflector.ip()));
     let routes: Vec<Route> = routes.collect::<os::Result<_>>()?;
     let first = routes.first().ok_or_else(|| {
@@ -56,8 +52,9 @@ pub fn classify(
     let Live { effort, seed, .. } = *live;
     let mut plan = Plan::new(Setting { effort, seed, internal, ports, reflectors });
     let stop = Stop::Signals(signals);
-    let run = Driver::new(&mut plan, station, control, stop, watch).run()?;
-    Ok((run, first.interface.clone()))
+    let mut run = Driver::new(&mut plan, station, control, stop, watch).run()?;
+    run.note(Instant::START, Fact::Through { interface: first.interface.clone() });
+    Ok(run)
 }
 
 /// What is known without a reflector: the address that this host reaches the world from, and the
@@ -65,9 +62,13 @@ pub fn classify(
 ///
 /// # Errors
 /// Without a route there.
-pub fn alone() -> os::Result<(Run, String)> {
+pub fn alone() -> os::Result<Run> {
     let route = link::route_to(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)))?;
     let mut run = Run::default();
-    run.note(Instant::START, Fact::Alone { internal: vec![route.source] });
-    Ok((run, route.interface))
+    run.note(
+        Instant::START,
+        Fact::Alone { internal: vec![route.source], filters: firewall::tables().ok() },
+    );
+    run.note(Instant::START, Fact::Through { interface: route.interface });
+    Ok(run)
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use rand::seq::IndexedRandom;
 use rand::{Rng, RngExt};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
@@ -27,13 +28,18 @@ impl Allocator {
         Self { random, last, paired: BTreeMap::new() }
     }
 
-    /// The external address for a new binding of `internal`.
-    pub fn address(&mut self, pooling: Pooling, pool: &[IpAddr], internal: IpAddr) -> IpAddr {
-        let any = pool[self.random.random_range(0..pool.len())];
-        match pooling {
+    /// The external address for a new binding of `internal`; none if the pool is empty.
+    pub fn address(
+        &mut self,
+        pooling: Pooling,
+        pool: &[IpAddr],
+        internal: IpAddr,
+    ) -> Option<IpAddr> {
+        let any = *pool.choose(&mut self.random)?;
+        Some(match pooling {
             Pooling::Arbitrary => any,
             Pooling::Paired => *self.paired.entry(internal).or_insert(any),
-        }
+        })
     }
 
     /// What a binding adds to its host's sequence numbers.
@@ -75,11 +81,16 @@ impl Allocator {
         }
     }
 
+    /// RFC 6056 §3.3.1: a random port, or the next after it that is free.
     fn any(&mut self, knobs: &Knobs, like: u16, free: impl Fn(u16) -> bool) -> Option<u16> {
-        let tries = knobs.range.len();
-        (0..tries)
-            .map(|_| self.random.random_range(knobs.range.clone()))
-            .find(|port| has_parity(knobs, *port, like) && free(*port))
+        let mut port = self.random.random_range(knobs.range.clone());
+        for _ in knobs.range.clone() {
+            if has_parity(knobs, port, like) && free(port) {
+                return Some(port);
+            }
+            port = stepped(knobs, port, 1);
+        }
+        None
     }
 
     fn next(
@@ -94,7 +105,8 @@ impl Allocator {
         }
         for _ in knobs.range.clone() {
             self.last = stepped(knobs, self.last, step);
-            if free(self.last) {
+            // A range of odd length swaps even and odd where it wraps.
+            if has_parity(knobs, self.last, like) && free(self.last) {
                 return Some(self.last);
             }
         }
@@ -106,7 +118,7 @@ impl Allocator {
 fn stepped(knobs: &Knobs, port: u16, step: i32) -> u16 {
     let (start, length) = (i32::from(*knobs.range.start()), knobs.range.len());
     let length = i32::try_from(length).expect("a range of ports has at most 65,536");
-    let place = (i32::from(port) - start + step).rem_euclid(length);
+    let place = (i32::from(port) - start + step % length).rem_euclid(length);
     u16::try_from(start + place).expect("a place within the range is a port")
 }
 

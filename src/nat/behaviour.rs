@@ -130,7 +130,7 @@ pub enum Impossible {
     /// Overlapping ports differ by the remote, so the mapping cannot be independent of it
     /// (RFC 7857 §3).
     OverlappingIsEndpointDependent,
-    /// A step of zero never leaves a port that is taken.
+    /// A step of zero, or of the whole range, never leaves a port that is taken.
     NoStep,
     /// With parity kept, an odd step would skip every second port, and the model promises the step.
     OddStepWithParity,
@@ -197,7 +197,7 @@ impl Knobs {
             Some(Impossible::OverloadingIsEndpointIndependent)
         } else if overlaps && independent {
             Some(Impossible::OverlappingIsEndpointDependent)
-        } else if steps.contains(&Some(0)) {
+        } else if steps.into_iter().flatten().any(|step| self.stands_still(step)) {
             Some(Impossible::NoStep)
         } else if self.parity && steps.iter().flatten().any(|step| step % 2 != 0) {
             Some(Impossible::OddStepWithParity)
@@ -208,6 +208,10 @@ impl Knobs {
         } else {
             None
         }
+    }
+
+    fn stands_still(&self, step: i32) -> bool {
+        usize::try_from(step.unsigned_abs()).is_ok_and(|step| step % self.range.len().max(1) == 0)
     }
 }
 
@@ -268,7 +272,9 @@ impl fmt::Display for Impossible {
                 "overlapping ports differ by the remote (RFC 7857 section 3), so the mapping \
                  cannot be endpoint-independent"
             }
-            Self::NoStep => "a step of zero never leaves a port that is taken",
+            Self::NoStep => {
+                "a step of zero, or of the whole range, never leaves a port that is taken"
+            }
             Self::OddStepWithParity => "with parity kept, the step must be even",
             Self::NarrowRange => "a range needs at least 256 ports",
             Self::HoldsForNothing => {

@@ -63,15 +63,33 @@ impl Session {
 
     /// Follows a segment that passed from `side`.
     pub fn follow(&mut self, now: Instant, side: Side, segment: &Segment, idle: &IdleTimeouts) {
-        let before = self.state;
-        self.outbound |= side == Side::Inside;
-        self.crossed |= segment.is_bare_syn() && before == State::Init(side.opposite());
+        let (before, begins) = (self.state, self.expires == Instant::START);
+        if begins && segment.is_reset() {
+            return;
+        }
+        // RFC 7857 §7.1: a reset that answers an inbound packet opens nothing.
+        self.outbound |= side == Side::Inside && !segment.is_reset();
+        self.crossed = self.crosses(side, segment);
         self.state = before.after(side, segment);
-        let repeated = before == self.state && self.state == State::Init(side);
-        let fresh = self.expires == Instant::START;
-        if fresh || !repeated || idle.syn_refreshes {
+        let waits = matches!(before, State::Init(_)) && before == self.state;
+        let repeated = before == State::Init(side) && !idle.syn_refreshes;
+        if begins || !(waits && (repeated || segment.is_reset())) {
             self.expires = now + self.timeout(idle);
         }
+    }
+
+    /// Whether two bare SYNs have crossed, once this segment has passed.
+    fn crosses(&self, side: Side, segment: &Segment) -> bool {
+        match self.state {
+            State::Init(began) if segment.is_bare_syn() => began != side,
+            State::Closed if segment.is_bare_syn() => false,
+            _ => self.crossed,
+        }
+    }
+
+    /// Whether it is not forgotten yet.
+    pub fn is_alive(&self, now: Instant) -> bool {
+        self.expires > now
     }
 
     /// Whether both sides have sent a SYN, and neither has closed.
@@ -111,10 +129,11 @@ impl State {
         }
     }
 
-    /// A reset before both sides have spoken changes nothing: the timer of INIT runs on.
+    /// A reset before both sides have spoken changes nothing: the timer of INIT runs on. Nor does
+    /// one after both have closed: no later packet shall revive that connection.
     const fn after_reset(self) -> Self {
         match self {
-            Self::Init(side) => Self::Init(side),
+            Self::Init(_) | Self::Closed => self,
             _ => Self::Transitory,
         }
     }

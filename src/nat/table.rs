@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::behaviour::IdleTimeouts;
-use super::session::Session;
+use super::session::{Session, Side};
 use super::words::{Filtering, Mapping};
 use crate::time::Instant;
 use crate::wire::Endpoint;
@@ -60,18 +60,32 @@ pub fn admits(filtering: Filtering, sent: Endpoint, remote: Endpoint) -> bool {
 impl Binding {
     /// Whether any of its connections is alive at `now`.
     pub fn is_alive(&self, now: Instant) -> bool {
-        self.sessions.values().any(|session| session.expires > now)
+        self.sessions.values().any(|session| session.is_alive(now))
     }
 
     /// Whether any of its connections is established.
     pub fn is_established(&self, now: Instant) -> bool {
-        self.sessions.values().any(|session| session.is_established() && session.expires > now)
+        self.sessions.values().any(|session| session.is_established() && session.is_alive(now))
+    }
+
+    /// Whether a connection with `remote` is alive, whoever began it.
+    pub fn knows(&self, now: Instant, remote: Endpoint) -> bool {
+        self.sessions.get(&remote).is_some_and(|session| session.is_alive(now))
+    }
+
+    /// The connection with `remote`; a new one, begun from `side`, if none is alive.
+    pub fn session(&mut self, now: Instant, remote: Endpoint, side: Side) -> &mut Session {
+        let session = self.sessions.entry(remote).or_insert_with(|| Session::begin(side));
+        if !session.is_alive(now) {
+            *session = Session::begin(side);
+        }
+        session
     }
 
     /// Whether `filtering` lets `remote` in: who was sent to, and is not forgotten, counts.
     pub fn admits(&self, now: Instant, filtering: Filtering, remote: Endpoint) -> bool {
         self.sessions.iter().any(|(sent, session)| {
-            session.outbound && session.expires > now && admits(filtering, *sent, remote)
+            session.outbound && session.is_alive(now) && admits(filtering, *sent, remote)
         })
     }
 }
@@ -83,6 +97,13 @@ impl Table {
         self.get(id).is_alive(now).then_some(id)
     }
 
+    /// The live binding of `internal` through which a connection with `remote` runs, whatever its
+    /// key.
+    pub fn connected(&self, now: Instant, internal: Endpoint, remote: Endpoint) -> Option<usize> {
+        let mut own = self.ids_of_internal(internal);
+        own.find(|id| self.get(*id).knows(now, remote))
+    }
+
     /// The live bindings of `external`, oldest first.
     pub fn inbound(&self, now: Instant, external: Endpoint) -> impl Iterator<Item = usize> {
         let ids = self.by_external.get(&external).map_or(&[][..], Vec::as_slice);
@@ -91,9 +112,14 @@ impl Table {
 
     /// The live bindings of `internal`, whatever their key.
     pub fn of_internal(&self, now: Instant, internal: Endpoint) -> impl Iterator<Item = &Binding> {
+        let own = self.ids_of_internal(internal).map(|id| self.get(id));
+        own.filter(move |binding| binding.is_alive(now))
+    }
+
+    fn ids_of_internal(&self, internal: Endpoint) -> impl Iterator<Item = usize> {
         let range = (internal, ANYBODY)..;
         let own = self.by_internal.range(range).take_while(move |((of, _), _)| *of == internal);
-        own.map(|(_, id)| self.get(*id)).filter(move |binding| binding.is_alive(now))
+        own.map(|(_, id)| *id)
     }
 
     /// The binding with this number.

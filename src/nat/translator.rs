@@ -71,7 +71,8 @@ impl Translator {
         }
         packet.ttl -= 1;
         match (&packet.body, side) {
-            (Body::Tcp(_), Side::Inside) if self.addresses.contains(&packet.destination) => {
+            (_, Side::Outside) if !self.is_own(packet.destination) => Fate::Drop,
+            (Body::Tcp(_), Side::Inside) if self.is_own(packet.destination) => {
                 self.hairpin(now, packet)
             }
             (Body::Tcp(_), Side::Inside) => match self.outward(now, packet) {
@@ -95,17 +96,21 @@ impl Translator {
         self.later.keys().next().map(|(at, _)| *at)
     }
 
+    fn is_own(&self, address: IpAddr) -> bool {
+        self.addresses.contains(&address)
+    }
+
     /// Translates a segment from an internal host; with it, its internal source.
     fn outward(&mut self, now: Instant, mut packet: Packet) -> Option<(Packet, Endpoint)> {
         let (internal, remote) = packet.endpoints()?;
-        let id = self.bind(now, internal, remote)?;
-        let binding = self.table.get_mut(id);
-        let session =
-            binding.sessions.entry(remote).or_insert_with(|| Session::begin(Side::Inside));
-        if session.expires <= now {
-            *session = Session::begin(Side::Inside);
-        }
         let Body::Tcp(segment) = &mut packet.body else { return None };
+        let id = match self.binding(now, internal, remote) {
+            Some(id) => id,
+            None if segment.is_reset() => return None,
+            None => self.bind(now, internal, remote)?,
+        };
+        let binding = self.table.get_mut(id);
+        let session = binding.session(now, remote, Side::Inside);
         let blocked = session.crossed && segment.is_syn_ack();
         if blocked && self.knobs.blocks == Some(CrossingSegment::SynAckOut) {
             return None;
@@ -116,18 +121,27 @@ impl Translator {
         segment.seq = segment.seq + binding.isn_offset;
         segment.source_port = external.port();
         packet.source = external.ip();
+        if segment.is_bare_syn() {
+            self.release(external, remote);
+        }
         self.strip(&mut packet);
-        self.release(external, remote);
         Some((packet, internal))
     }
 
-    /// The binding of `internal` towards `remote`, made now if need be.
+    /// The live binding of `internal` towards `remote`. A connection that the remote began runs on
+    /// through the binding that let it in, even if `remote` would get another (REQ-2).
+    fn binding(&self, now: Instant, internal: Endpoint, remote: Endpoint) -> Option<usize> {
+        let key = mapping_key(self.knobs.mapping, remote);
+        let own = self.table.outbound(now, internal, key);
+        own.or_else(|| self.table.connected(now, internal, remote))
+    }
+
+    /// A new binding of `internal` towards `remote`.
     fn bind(&mut self, now: Instant, internal: Endpoint, remote: Endpoint) -> Option<usize> {
         let key = mapping_key(self.knobs.mapping, remote);
-        if let Some(id) = self.table.outbound(now, internal, key) {
-            return Some(id);
-        }
-        let address = self.allocator.address(self.knobs.pooling, &self.addresses, internal.ip());
+        let same_family = |address: &IpAddr| address.is_ipv4() == remote.is_ipv4();
+        let pool: Vec<_> = self.addresses.iter().copied().filter(same_family).collect();
+        let address = self.allocator.address(self.knobs.pooling, &pool, internal.ip())?;
         let external =
             self.allocator.external(now, &self.knobs, &self.table, internal, key, address)?;
         let isn_offset = if self.knobs.rewrites_isn { self.allocator.isn_offset() } else { 0 };
@@ -144,30 +158,34 @@ impl Translator {
         }
     }
 
-    /// The binding that lets `remote` in to `external`: where several share the endpoint, the one
-    /// for that remote, else the one used last.
+    /// The binding that lets `remote` in to `external`: where several do, the one that has a
+    /// connection with that remote, else one for it, else the one used last.
     fn admitted(&self, now: Instant, remote: Endpoint, external: Endpoint) -> Option<usize> {
-        let candidates = self.table.inbound(now, external);
-        let best = candidates.max_by_key(|id| {
-            let binding = self.table.get(*id);
-            let theirs = binding.key == mapping_key(self.knobs.mapping, remote);
-            (theirs, binding.sessions.contains_key(&remote), binding.used)
-        })?;
-        let binding = self.table.get(best);
+        let all = self.table.inbound(now, external);
+        let willing = all.filter(|id| self.admits(now, self.table.get(*id), remote));
+        willing.max_by_key(|id| self.claim(now, self.table.get(*id), remote))
+    }
+
+    fn admits(&self, now: Instant, binding: &Binding, remote: Endpoint) -> bool {
         let filtering = if binding.is_established(now) {
             self.knobs.filtering_established
         } else {
             self.knobs.filtering
         };
-        binding.admits(now, filtering, remote).then_some(best)
+        binding.admits(now, filtering, remote)
+    }
+
+    /// How strong a binding's claim is to what concerns `remote`, among those of one endpoint.
+    fn claim(&self, now: Instant, binding: &Binding, remote: Endpoint) -> (bool, bool, Instant) {
+        let theirs = binding.key == mapping_key(self.knobs.mapping, remote);
+        (binding.knows(now, remote), theirs, binding.used)
     }
 
     fn deliver(&mut self, now: Instant, id: usize, mut packet: Packet) -> Fate {
         let Some((remote, _)) = packet.endpoints() else { return Fate::Drop };
         self.strip(&mut packet);
         let binding = self.table.get_mut(id);
-        let session =
-            binding.sessions.entry(remote).or_insert_with(|| Session::begin(Side::Outside));
+        let session = binding.session(now, remote, Side::Outside);
         let Body::Tcp(segment) = &mut packet.body else { return Fate::Drop };
         if session.blocks_inward(self.knobs.blocks, segment) {
             return Fate::Drop;
@@ -241,9 +259,10 @@ impl Translator {
     fn error_inward(&self, now: Instant, mut packet: Packet) -> Fate {
         let Body::Icmp(icmp) = &mut packet.body else { return Fate::Drop };
         let (external, remote) = (icmp.quote.source, icmp.quote.destination);
-        let key = mapping_key(self.knobs.mapping, remote);
-        let mut candidates = self.table.inbound(now, external).map(|id| self.table.get(id));
-        let Some(binding) = candidates.find(|binding| binding.key == key) else {
+        let all = self.table.inbound(now, external).map(|id| self.table.get(id));
+        let claims = all.map(|binding| (self.claim(now, binding, remote), binding));
+        let concerned = claims.filter(|((knows, theirs, _), _)| *knows || *theirs);
+        let Some((_, binding)) = concerned.max_by_key(|(claim, _)| *claim) else {
             return Fate::Drop;
         };
         icmp.quote.source = binding.internal;
@@ -255,14 +274,17 @@ impl Translator {
     /// An error from inside about a segment that came in (RFC 5508 REQ-5).
     fn error_outward(&self, now: Instant, mut packet: Packet) -> Fate {
         let Body::Icmp(icmp) = &mut packet.body else { return Fate::Drop };
-        let key = mapping_key(self.knobs.mapping, icmp.quote.source);
-        let Some(id) = self.table.outbound(now, icmp.quote.destination, key) else {
-            return Fate::Drop;
-        };
+        let (remote, internal) = (icmp.quote.source, icmp.quote.destination);
+        let Some(id) = self.binding(now, internal, remote) else { return Fate::Drop };
         let external = self.table.get(id).external;
         icmp.quote.destination = external;
         packet.source = external.ip();
-        Fate::Forward(Side::Outside, packet)
+        match self.knobs.hairpinning {
+            _ if !self.is_own(packet.destination) => Fate::Forward(Side::Outside, packet),
+            Hairpinning::Unsupported => Fate::Drop,
+            // RFC 5508 REQ-7: errors hairpin as segments do.
+            _ => self.error_inward(now, packet),
+        }
     }
 
     fn strip(&self, packet: &mut Packet) {
@@ -316,3 +338,6 @@ fn size_alone(options: &Options) -> Options {
 
 /// RFC 792: type 3.
 const DESTINATION_UNREACHABLE: u8 = 3;
+
+#[cfg(test)]
+mod tests;

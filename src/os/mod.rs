@@ -11,6 +11,7 @@ pub mod capture;
 pub mod clock;
 pub mod entropy;
 mod error;
+pub mod firewall;
 pub mod guard;
 pub mod link;
 mod link_layer;

@@ -9,6 +9,10 @@ pub struct Limits {
     pub clients: usize,
     /// SYNs that one client may announce.
     pub expectations: usize,
+    /// Connections that one client's SYNs may make known.
+    pub flows: usize,
+    /// Addresses that one client may show that it sends from.
+    pub addresses: usize,
     /// Segments that one client may have crafted, in all.
     pub shots: usize,
     /// Segments crafted in one second for one client.
@@ -27,6 +31,8 @@ impl Default for Limits {
         Self {
             clients: 64,
             expectations: 256,
+            flows: 1_024,
+            addresses: 16,
             shots: 2_000,
             shots_per_second: 400,
             shots_per_second_in_total: 2_000,

@@ -30,8 +30,8 @@ pub struct Reflector {
     flows: BTreeMap<(Endpoint, Endpoint), Flow>,
     shots: BTreeMap<(Instant, u64), (Name, Shot)>,
     shots_ordered: u64,
-    /// The volley that a segment left in, by remote and own endpoint and TSval.
-    volleys: BTreeMap<(Endpoint, Endpoint, u32), Volley>,
+    /// What segments were crafted for.
+    crafted: BTreeMap<Crafted, (Name, ProbeId, Volley)>,
     rate: Rate,
     steps: VecDeque<Step>,
 }
@@ -43,6 +43,8 @@ struct Client {
     /// Addresses that have shown that they asked.
     proven: BTreeSet<IpAddr>,
     expectations: Vec<Expectation>,
+    /// How many connections its SYNs have made known.
+    flows: usize,
     shots: usize,
     rate: Rate,
     leaves: Instant,
@@ -59,6 +61,16 @@ struct Flow {
     isn: Seq,
 }
 
+/// What tells a segment that was crafted from every other one: its own and remote endpoint, its
+/// flags, its numbers and its timestamp.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Crafted {
+    ends: (Endpoint, Endpoint),
+    flags: u16,
+    numbers: (Seq, Seq),
+    timestamp: Option<u32>,
+}
+
 impl Reflector {
     /// A reflector that takes probes at these endpoints: two ports of one address, then two of
     /// another if it has one.
@@ -72,7 +84,7 @@ impl Reflector {
             flows: BTreeMap::new(),
             shots: BTreeMap::new(),
             shots_ordered: 0,
-            volleys: BTreeMap::new(),
+            crafted: BTreeMap::new(),
             rate: Rate::default(),
             steps,
         }
@@ -87,6 +99,7 @@ impl Reflector {
             remote,
             proven: BTreeSet::from([remote.ip()]),
             expectations: Vec::new(),
+            flows: 0,
             shots: 0,
             rate: Rate::default(),
             leaves: now + self.limits.stay,
@@ -138,15 +151,19 @@ impl Reflector {
 
     fn objection(&mut self, name: Name, shots: &[Shot]) -> Option<Refusal> {
         let client = self.clients.get_mut(&name)?;
-        client.shots = client.shots.saturating_add(shots.len());
+        let in_all = client.shots.saturating_add(shots.len());
         let ahead = |shot: &Shot| Duration::from_millis(shot.after_ms.into()) > self.limits.ahead;
-        if client.shots > self.limits.shots || shots.iter().any(ahead) {
+        let own = |shot: &Shot| {
+            self.endpoints.contains(&shot.from) && shot.from.is_ipv4() == shot.to.is_ipv4()
+        };
+        if in_all > self.limits.shots || shots.iter().any(ahead) {
             Some(Refusal::TooMuch)
-        } else if !shots.iter().all(|shot| self.endpoints.contains(&shot.from)) {
+        } else if !shots.iter().all(own) {
             Some(Refusal::ForeignSource)
         } else if !shots.iter().all(|shot| client.proven.contains(&shot.to.ip())) {
             Some(Refusal::UnprovenTarget)
         } else {
+            client.shots = in_all;
             None
         }
     }
@@ -181,13 +198,37 @@ impl Reflector {
         if most < FEWEST_MARKS {
             return None;
         }
-        self.clients.get_mut(&client)?.proven.insert(remote.ip());
-        let fresh = Flow { client, probe, answer, isn: Seq(self.random.next_u32()) };
-        let flow = self.flows.entry((remote, own)).or_insert(fresh);
-        if flow.probe != probe || flow.client != client {
-            *flow = fresh;
+        self.belongs(remote, own, client, probe, answer)
+    }
+
+    /// Takes it that a connection belongs to a client's probe; within the limits, since whoever
+    /// forges source addresses can have any number of SYNs recognised.
+    fn belongs(
+        &mut self,
+        remote: Endpoint,
+        own: Endpoint,
+        name: Name,
+        probe: ProbeId,
+        answer: Answer,
+    ) -> Option<Flow> {
+        let client = self.clients.get_mut(&name)?;
+        let known = self.flows.get(&(remote, own)).filter(|flow| flow.client == name);
+        let isn = match known {
+            Some(flow) if flow.probe == probe => flow.isn,
+            _ => Seq(self.random.next_u32()),
+        };
+        if known.is_none() {
+            if client.flows >= self.limits.flows {
+                return None;
+            }
+            client.flows += 1;
         }
-        Some(*flow)
+        if client.proven.len() < self.limits.addresses {
+            client.proven.insert(remote.ip());
+        }
+        let flow = Flow { client: name, probe, answer, isn };
+        self.flows.insert((remote, own), flow);
+        Some(flow)
     }
 
     fn shoot(&mut self, now: Instant, name: Name, shot: Shot) {
@@ -197,7 +238,10 @@ impl Reflector {
         if flow.client != name {
             return self.refuse(name, Refusal::UnprovenTarget);
         }
-        flow.isn = seq;
+        // The second half of a simultaneous open carries the number of the first.
+        if ack.is_none() && flow.answer == Answer::Cross {
+            flow.isn = seq;
+        }
         // Repeated segments keep their number, as a NAT that follows connections expects; the
         // timestamp tells them apart.
         let stamp = u32::from(shot.volley.0) + 1;
@@ -205,8 +249,9 @@ impl Reflector {
             Some(ack) => Segment::syn_ack(seq, ack, stamp, 0),
             None => Segment::syn(seq, stamp),
         };
-        self.volleys.insert((to, from, stamp), shot.volley);
-        self.answer(now, name, Packet::marked(from, to, segment));
+        let packet = Packet::marked(from, to, segment);
+        self.crafted.extend(Crafted::of(&packet).map(|key| (key, (name, probe, shot.volley))));
+        self.answer(now, name, packet);
     }
 
     /// Sends a packet for a client, within the limits.
@@ -223,23 +268,21 @@ impl Reflector {
     }
 
     fn left(&mut self, now: Instant, packet: Packet) {
-        let Some((own, remote)) = packet.endpoints() else { return };
-        let Some(flow) = self.flows.get(&(remote, own)) else { return };
-        let stamps = packet.segment().and_then(|segment| segment.options.timestamps());
-        let stamp = stamps.map_or(0, |(value, _)| value);
-        let volley = self.volleys.get(&(remote, own, stamp)).copied();
+        let crafted = Crafted::of(&packet).and_then(|key| self.crafted.get(&key));
+        let crafted = crafted.map(|(client, probe, volley)| (*client, *probe, Some(*volley)));
+        let flow = packet.endpoints().and_then(|(own, remote)| self.flows.get(&(remote, own)));
+        let answered = flow.map(|flow| (flow.client, flow.probe, None));
+        let Some((client, probe, volley)) = crafted.or(answered) else { return };
         let packet = PacketText(packet);
-        let sent = Message::Sent { probe: flow.probe, volley, at: now, packet };
-        self.steps.push_back(Step::Tell(flow.client, sent));
+        let sent = Message::Sent { probe, volley, at: now, packet };
+        self.steps.push_back(Step::Tell(client, sent));
     }
 
     fn forget(&mut self, name: Name) {
         self.clients.remove(&name);
         self.shots.retain(|_, (client, _)| *client != name);
-        let gone: Vec<_> = self.flows.iter().filter(|(_, flow)| flow.client == name).collect();
-        let gone: BTreeSet<_> = gone.into_iter().map(|(ends, _)| *ends).collect();
-        self.flows.retain(|ends, _| !gone.contains(ends));
-        self.volleys.retain(|(remote, own, _), _| !gone.contains(&(*remote, *own)));
+        self.flows.retain(|_, flow| flow.client != name);
+        self.crafted.retain(|_, (client, ..)| *client != name);
     }
 
     /// Shoots what is due and shows out who has stayed too long.
@@ -282,6 +325,18 @@ impl Party for Reflector {
             Event::Interrupted | Event::HostFailed(_) => self.steps.push_back(Step::Done),
             Event::DeadlinePassed => {}
         }
+    }
+}
+
+impl Crafted {
+    fn of(packet: &Packet) -> Option<Self> {
+        let segment = packet.segment()?;
+        Some(Self {
+            ends: packet.endpoints()?,
+            flags: segment.flags.bits(),
+            numbers: (segment.seq, segment.ack),
+            timestamp: segment.options.timestamps().map(|(value, _)| value),
+        })
     }
 }
 
@@ -341,3 +396,6 @@ const FEWEST_MARKS: u8 = 2;
 
 /// Later than any run lasts.
 const NEVER: Instant = Instant::from_nanos(u64::MAX);
+
+#[cfg(test)]
+mod tests;

@@ -50,6 +50,7 @@ pub(crate) mod testing {
                     "[2001:db8::1]:5384".parse().expect("an endpoint"),
                 ],
                 interface: Some("eth0".to_owned()),
+                host_firewall: None,
                 nat_levels: Some(1),
             },
             plan: PlanAccount {

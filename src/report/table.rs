@@ -39,8 +39,12 @@ fn of_vantage(vantage: &Vantage) -> String {
         1 => "one level of NAT".to_owned(),
         more => format!("{more} levels of NAT"),
     });
+    let filters = vantage.host_firewall.as_ref().map(|tables| match tables[..] {
+        [] => "no packet filter on this host".to_owned(),
+        _ => format!("packet filter tables on this host: {}", tables.join(", ")),
+    });
     let parts: Vec<_> =
-        [internal, interface, external, levels, seen_by].into_iter().flatten().collect();
+        [internal, interface, external, levels, seen_by, filters].into_iter().flatten().collect();
     parts.join("; ")
 }
 
@@ -65,21 +69,25 @@ fn remedies(rows: &[Row], width: u16) -> String {
     titled("To learn what is unknown", lines.collect())
 }
 
+/// The requirements that were asked for, and the names of the others.
 fn requirements(rulings: &[Ruling], width: u16) -> String {
-    if rulings.is_empty() {
+    let (asked, others): (Vec<_>, Vec<_>) =
+        rulings.iter().partition(|ruling| ruling.ruling != Decision::NotAsked);
+    if asked.is_empty() {
         return String::new();
     }
     let mut table = plain(width);
     table.set_header(["RFC 5382", "Level", "Ruling", "Because"]);
-    for ruling in rulings {
+    for ruling in asked {
         let level = words::word(&ruling.level).to_uppercase();
-        let because = match ruling.evidence.as_slice() {
-            [] => ruling.because.clone(),
-            frames => format!("{} ({})", ruling.because, words::frames(frames)),
-        };
-        table.add_row([ruling.id, &level, words::ruling(ruling.ruling), &because]);
+        table.add_row([ruling.id, &level, words::ruling(ruling.ruling), &ruling.because]);
     }
-    text_of(&table)
+    let others: Vec<_> = others.iter().map(|ruling| ruling.id).collect();
+    let others = match others[..] {
+        [] => String::new(),
+        _ => format!("\n{}", wrapped(&format!("Not asked: {}.", others.join(", ")), width, "")),
+    };
+    text_of(&table) + &others
 }
 
 fn troubles(troubles: &[String], width: u16) -> String {
@@ -96,6 +104,9 @@ fn titled(title: &str, lines: Vec<String>) -> String {
 
 fn of_plan(verdict: &Verdict) -> String {
     let plan = &verdict.plan;
+    if plan.longest_s == 0.0 {
+        return String::new();
+    }
     let effort = words::word(&plan.effort);
     format!(
         "Took {:.1} s of at most {:.1} s, {} round trips; effort: {effort}.",
@@ -230,13 +241,12 @@ by 203.0.113.1:5383, [2001:db8::1]:5384\n\
 \x20                                                   16 more\n\
 \n\
 \x20 RFC 5382   Level    Ruling        Because\n\
-────────────────────────────────────────────────────────────────────────────────\n\
+────────────────────────────────────────────────────────────────────────────\n\
 \x20 REQ-1      MUST     ✓ met         Its mapping is endpoint-independent.\n\
-\x20                                   (frames 1–2)\n\
-\x20 REQ-2a     MUST     ✗ broken      Our SYN,ACK did not get out. (frames 1–2)\n\
+\x20 REQ-2a     MUST     ✗ broken      Our SYN,ACK did not get out.\n\
 \x20 REQ-3      SHOULD   ? undecided   The two sets of probes to 198.51.100.1\n\
-\x20                                   disagree. (frames 1–2)\n\
-\x20 REQ-10     MUST     – not asked   Not part of this run. (frames 1–2)\n\
+\x20                                   disagree.\n\
+Not asked: REQ-10.\n\
 \n\
 What spoiled the run, and says nothing of the NAT\n\
 - Reflector 2 (203.0.113.1:5383) went away.\n\

@@ -92,8 +92,16 @@ fn vantage(view: &View<'_>, run: &Run) -> Vantage {
         _ => None,
     });
     let nat_levels = view.internal.first().filter(|own| external.contains(own)).map(|_| 0);
+    let interface = run.facts.iter().find_map(|(_, fact)| match fact {
+        Fact::Through { interface } => Some(interface.clone()),
+        _ => None,
+    });
+    let host_firewall = run.facts.iter().find_map(|(_, fact)| match fact {
+        Fact::Alone { filters, .. } => filters.clone(),
+        _ => None,
+    });
     let (internal, reflectors) = (view.internal.clone(), endpoints.flatten().collect());
-    Vantage { internal, external, reflectors, interface: None, nat_levels }
+    Vantage { internal, external, reflectors, interface, host_firewall, nat_levels }
 }
 
 fn account(run: &Run) -> PlanAccount {
@@ -184,6 +192,9 @@ pub struct Vantage {
     /// The interface, on a live network.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interface: Option<String>,
+    /// This host's packet filter tables, where there was no reflector to ask.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host_firewall: Option<Vec<String>>,
     /// Levels of NAT, if known; 0 when internal and external addresses are the same.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nat_levels: Option<u8>,

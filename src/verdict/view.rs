@@ -81,7 +81,7 @@ impl<'a> View<'a> {
                 self.effort = *effort;
                 self.internal.clone_from(internal);
             }
-            Fact::Alone { internal } => {
+            Fact::Alone { internal, .. } => {
                 self.alone = true;
                 self.internal.clone_from(internal);
             }

@@ -147,7 +147,7 @@ SILENCE = """
 table inet silent {
   chain in {
     type filter hook input priority 0
-    tcp dport 7010 drop
+    ip daddr 203.0.113.10 tcp dport 7010 drop
   }
 }
 """

@@ -1,0 +1,46 @@
+# The two commands of the README, and the long proofs.
+
+CARGO ?= cargo
+PROBE := target/release/tso-probe
+# Real packets need root; as root there may be no sudo.
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+
+BUILD_PACKAGES := gcc libc6-dev libpcap-dev
+TEST_PACKAGES := iproute2 nftables tshark python3 procps
+
+# Each part says how long it took.
+define part
+	@echo "== $(1)"; begun=$$(date +%s); $(2) && echo "== $(1): $$(($$(date +%s) - begun)) s"
+endef
+
+.PHONY: demo test prove bench build build-packages test-packages captures
+
+demo: build
+	$(SUDO) $(PROBE) classify --lab
+
+build: build-packages
+	$(CARGO) build --release --locked
+
+test: build-packages test-packages
+	$(call part,format,$(CARGO) fmt --check)
+	$(call part,lints,$(CARGO) clippy --locked --all-targets --quiet -- -D warnings)
+	$(call part,documentation,RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --quiet)
+	$(call part,tests built,$(CARGO) test --locked --no-run --quiet)
+	$(call part,tests,$(CARGO) test --locked --no-fail-fast)
+
+# The proofs at full length; what they print belongs in docs/proofs/.
+prove: build-packages test-packages
+	scripts/prove
+
+bench: build-packages
+	$(CARGO) bench --locked
+
+# Writes captures/ afresh; `git diff` then shows what has changed.
+captures: build
+	scripts/captures $(PROBE)
+
+build-packages:
+	@scripts/install $(BUILD_PACKAGES)
+
+test-packages:
+	@scripts/install $(TEST_PACKAGES)
