@@ -11,7 +11,36 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use serde_json::Value;
+
+/// A test and its name, which is a sentence.
+pub type Test = (String, fn());
+
+/// Runs the tests, many at once since they hardly compute; then nothing of them may be left.
+pub fn run(tests: Vec<Test>, programs: &[&str]) -> ! {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = arguments.test_threads.or(Some(AT_ONCE));
+    let lacking = missing(programs);
+    let trials = tests.into_iter().map(|test| trial(test, lacking.clone())).collect();
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    let left = left_behind();
+    assert!(left.is_empty(), "left behind: {left:#?}");
+    conclusion.exit();
+}
+
+fn trial((name, test): Test, lacking: Option<String>) -> Trial {
+    Trial::ignorable_test(name.clone(), move || match lacking {
+        Some(why) => {
+            eprintln!("SKIPPED: {name}: {why}");
+            Ok(Completion::ignored_with(why))
+        }
+        None => {
+            test();
+            Ok::<_, Failed>(Completion::Completed)
+        }
+    })
+}
 
 /// A network: hosts that are namespaces of one name, which goes with it.
 ///
@@ -259,7 +288,7 @@ impl Drop for Scratch {
 }
 
 /// Why no network can be made here, if none can.
-pub fn missing(programs: &[&str]) -> Option<String> {
+fn missing(programs: &[&str]) -> Option<String> {
     let lacks = |program: &&&str| !sh_succeeds(&format!("command -v {program}"));
     if !sh_succeeds("[ $(id -u) = 0 ]") {
         return Some("must run as root".to_owned());
@@ -273,7 +302,7 @@ pub fn missing(programs: &[&str]) -> Option<String> {
 }
 
 /// Everything of this process that has outlived its tests; there should be nothing.
-pub fn left_behind() -> Vec<String> {
+fn left_behind() -> Vec<String> {
     let ours = |name: &String| name.starts_with(&family());
     let files = std::fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten();
     let files = files.map(|file| file.file_name().to_string_lossy().into_owned());
@@ -339,6 +368,8 @@ fn sh_succeeds(script: &str) -> bool {
 fn family() -> String {
     format!("tsoprobe{}", std::process::id())
 }
+
+const AT_ONCE: usize = 8;
 
 static NETWORKS: AtomicU32 = AtomicU32::new(0);
 

@@ -355,7 +355,7 @@ def truth():
         "filtering": {"value": filtering(*after_syn),
                       "established": {"value": filtering(*established)}},
         "unsolicited_syn": {**answer(unmapped),
-                            "filtered_port": answer(kept_out[0]) if kept_out else None},
+                            "filtered_port": answer(kept_out[0]) if kept_out else {"value": None}},
         "hairpinning": {"value": hairpinning},
         "simultaneous_open": simultaneous_open(),
     }
