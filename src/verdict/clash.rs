@@ -25,11 +25,18 @@ pub fn on_port_clash(
     let (late, more) = agreed(last.iter().map(|clash| Ok(clash.answer())), view.no_answer())?;
     evidence.extend(more);
     evidence.sort_unstable();
-    let changed: Vec<_> = first.iter().chain(&last).map(|clash| clash.changed).collect();
+    let clashes = || first.iter().chain(&last);
+    let changed: Vec<_> = clashes().map(|clash| clash.changed).collect();
+    let kept = clashes().all(|clash| clash.changed.1 == clash.wanted);
     let overloading = early.overloading || late.overloading;
     let value = OnPortClash {
         mapping: early.same.class_on_clash()?.max(late.same.class_on_clash()?),
-        port_assignment: fallback(&changed, overloading, assignment)?,
+        port_assignment: match (overloading, kept) {
+            (true, _) => PortAssignment::Overloading,
+            // Each has an external address of its own: there is nothing to clash for.
+            (false, true) => PortAssignment::Preservation,
+            (false, false) => fallback(&changed, assignment)?,
+        },
         overlapping: early.overlapping || late.overlapping,
     };
     Ok(Finding::shown(value, evidence))
@@ -38,12 +45,8 @@ pub fn on_port_clash(
 /// How the port was chosen where the wanted one was taken.
 fn fallback(
     changed: &[(Instant, u16)],
-    overloading: bool,
     assignment: Option<PortAssignment>,
 ) -> Result<PortAssignment, Unknown> {
-    if overloading {
-        return Ok(PortAssignment::Overloading);
-    }
     match assignment.ok_or(Unknown::NoAnswer)? {
         PortAssignment::Preservation => match step(changed) {
             Row::Along(_) => Ok(PortAssignment::Sequential),
@@ -62,6 +65,8 @@ struct Clash {
     overloading: bool,
     /// Whether they were seen as one towards different remotes.
     overlapping: bool,
+    /// The port that both had inside.
+    wanted: u16,
     /// The second one's port where the first held it.
     changed: (Instant, u16),
     frames: Vec<Frame>,
@@ -109,6 +114,7 @@ fn clash(
         same: Same::of(&got),
         overloading: got[0] == held,
         overlapping: got[1..].contains(&held),
+        wanted: internal.port(),
         changed: (view.seen_at(frames[0]), got[0].port()),
         frames,
     }))

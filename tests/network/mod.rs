@@ -104,6 +104,12 @@ impl Network {
         self.sh(&format!("ip netns exec $P-{host} nft -f - <<'RULES'\n{rules}\nRULES"));
     }
 
+    /// The packet filter tables of a host.
+    pub fn tables(&self, host: &str) -> Vec<String> {
+        let listed = self.sh(&format!("ip netns exec $P-{host} nft list tables"));
+        listed.lines().map(str::to_owned).collect()
+    }
+
     /// A program to be run on a host.
     pub fn command(&self, host: &str, program: &str) -> Command {
         let mut command = Command::new("ip");

@@ -139,8 +139,11 @@ const ROUTERS: &[Router] = &[
         name: "one_to_one",
         rules: one_to_one!("iifname wan", "oifname wan"),
         effort: &[],
-        // Nothing is filtered.
-        may_be_unknown: &[("/unsolicited_syn/filtered_port", "hidden-by-other-behaviour")],
+        // Nothing is filtered; and with two external addresses, silence says nothing of hairpinning.
+        may_be_unknown: &[
+            ("/unsolicited_syn/filtered_port", "hidden-by-other-behaviour"),
+            ("/hairpinning", "hidden-by-other-behaviour"),
+        ],
         must_be: &[
             ("/mapping/value", "endpoint-independent"),
             ("/filtering/value", "endpoint-independent"),
