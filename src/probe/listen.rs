@@ -125,6 +125,10 @@ impl Plan {
             return self.fail([Trouble::Nonsense { reflector: trouble }]);
         }
         let Some(reflector) = self.reflectors.get_mut(&name) else { return };
+        if !reflector.endpoints.is_empty() {
+            // Welcomed already.
+            return self.fail([Trouble::Nonsense { reflector: trouble }]);
+        }
         let round_trip = now.since(reflector.greeted);
         // Half a round trip before now is when it read its clock.
         let then = now - round_trip / 2;

@@ -1,0 +1,3 @@
+//! Other ways to ask, and other hosts to ask from.
+
+pub const TESTS: &[(&str, fn())] = &[];
