@@ -13,7 +13,7 @@ use super::{NEVER, Probe};
 use crate::engine::{Event, Party, Step};
 use crate::time::{Duration, Instant};
 use crate::wire::control::{Expectation, Message, ProbeId};
-use crate::wire::{Endpoint, Packet, Segment, Seq};
+use crate::wire::{Endpoint, Packet, Segment, Seq, identification};
 
 /// Two internal endpoints that knock at each other from outside.
 #[derive(Debug)]
@@ -77,6 +77,15 @@ impl Knocks {
         self.left == 0 || self.arrived
     }
 
+    /// Whether a packet that arrived, from none of the reflectors, is one of these. A router answers
+    /// what knocks at itself with segments of its own; a SYN,ACK is ours if it carries our mark.
+    pub fn is_one(&self, packet: &Packet) -> bool {
+        let ours = packet.id == identification(self.isn.0);
+        packet
+            .segment()
+            .is_some_and(|segment| segment.is_bare_syn() || (segment.is_syn_ack() && ours))
+    }
+
     /// The two internal endpoints.
     pub const fn ends(&self) -> [Endpoint; 2] {
         self.internal
@@ -134,7 +143,7 @@ impl Party for Hairpin {
         match event {
             Event::Arrived(packet) => {
                 let from_reflector = self.remote.is_some_and(|remote| packet.source == remote.ip());
-                self.knocks.arrived |= is_knock(&packet) && !from_reflector;
+                self.knocks.arrived |= self.knocks.is_one(&packet) && !from_reflector;
             }
             Event::Told(_, Message::Saw { packet, .. }) => {
                 let end = usize::from(self.ends[1].expects(&packet.0));
@@ -146,11 +155,6 @@ impl Party for Hairpin {
             _ => {}
         }
     }
-}
-
-/// Whether a packet can be a knock.
-pub fn is_knock(packet: &Packet) -> bool {
-    packet.segment().is_some_and(|segment| segment.is_bare_syn() || segment.is_syn_ack())
 }
 
 impl Probe for Hairpin {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use super::hairpin::is_knock;
 use super::plan::{Plan, Stage, number};
 use super::{NEVER, Probe};
 use crate::engine::{Event, Fact, Name, Party, Place, Question, Record, Step, Trouble};
@@ -52,7 +51,8 @@ impl Plan {
         self.record(Record { at: now, place, inbound, probe, volley, packet: packet.clone() });
         let from_reflector =
             self.reflectors.values().flat_map(|r| &r.endpoints).any(|e| e.ip() == packet.source);
-        self.sightings.hairpinned |= is_knock(&packet) && !from_reflector;
+        let syn = packet.segment().is_some_and(|segment| segment.is_bare_syn());
+        self.sightings.hairpinned |= syn && !from_reflector;
         if let Some(probe) = probe {
             self.pass_on(now, probe, Event::Arrived(packet));
         }

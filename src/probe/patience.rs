@@ -39,9 +39,10 @@ impl Patience {
                 knocks: (24, Duration::from_millis(250)),
                 listen: Some(LISTEN),
             },
+            // As many repetitions as ever: a NAT that holds ten SYNs must have room for all.
             Effort::Full => Self {
-                repetitions: 5,
-                tries: 10,
+                repetitions: 3,
+                tries: 16,
                 gap: Duration::from_millis(60),
                 knocks: (24, Duration::from_millis(250)),
                 listen: Some(LISTEN),

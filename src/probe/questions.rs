@@ -120,8 +120,13 @@ impl Questions {
         let remotes: Vec<_> = remotes.into_iter().flatten().collect();
         let (probe, internal) = (self.number(), self.endpoint());
         let seq = Some(self.random.next_u32().into());
-        let back = |remote: &Endpoint| Back { from: *remote, seen_at: *remote, kind, seq };
-        let shots = remotes.iter().map(back).collect();
+        // A NAT may drop a SYN that answers a SYN: one beside the SYN,ACK, whose connection has gone on,
+        // can still show that SYNs come through.
+        let kinds: &[Kind] = if kind == Kind::Syn { &[kind] } else { &[kind, Kind::Syn] };
+        let back = |kind: Kind| {
+            move |remote: &Endpoint| Back { from: *remote, seen_at: *remote, kind, seq }
+        };
+        let shots = kinds.iter().flat_map(|kind| remotes.iter().map(back(*kind))).collect();
         let contacts = self.contacts(&remotes, Answer::Nothing);
         let outreach = Outreach::new(probe, internal, contacts, shots);
         let probe: Box<dyn Probe> = match kind {

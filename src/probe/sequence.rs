@@ -5,7 +5,7 @@
 //! on by one step only, the knocks took no mapping, so they were not taken for hairpinning at all.
 
 use super::contact::{Contact, Contacts};
-use super::hairpin::{Knocks, is_knock};
+use super::hairpin::Knocks;
 use super::patience::settle;
 use super::{NEVER, Probe};
 use crate::engine::{Event, Party, Step};
@@ -128,7 +128,7 @@ impl Party for Sequence {
         match event {
             Event::Arrived(packet) => {
                 let from_reflector = packet.source == attempt.remote.ip();
-                attempt.knocks.arrived |= is_knock(&packet) && !from_reflector;
+                attempt.knocks.arrived |= attempt.knocks.is_one(&packet) && !from_reflector;
             }
             Event::Told(_, Message::Saw { packet, probe, .. }) if probe == attempt.probe => {
                 attempt.saw(now, &packet.0);

@@ -4,7 +4,8 @@
 //! arrived shows that the path was alive just then; how many companions did not arrive measures the
 //! loss that the silence has to be weighed against.
 
-use rand::{Rng, RngExt};
+use rand::Rng;
+use rand::seq::SliceRandom;
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 use super::patience::Patience;
@@ -28,7 +29,7 @@ pub struct Aim {
 /// What to shoot at, and with what beside it.
 #[derive(Debug, Default)]
 pub struct Targets {
-    /// The aims of each repetition: its volleys carry them, in this order.
+    /// The aims of each repetition: its volleys carry them.
     pub tests: Vec<Vec<(ProbeId, Aim)>>,
     /// What every volley carries in addition.
     pub companions: Vec<(ProbeId, Aim)>,
@@ -59,17 +60,14 @@ pub fn block(
     shots
 }
 
-/// Tests in their order with companions strewn in at random: a limiter that passes every other
-/// packet must not pass every companion and no test.
+/// Tests and companions in random order: a limiter that passes the first SYNs of each volley must
+/// not pass every companion and no test.
 fn mixed(
     tests: &[(ProbeId, Aim)],
     companions: &[(ProbeId, Aim)],
     random: &mut Xoshiro256PlusPlus,
 ) -> Vec<(ProbeId, Aim)> {
-    let mut all = tests.to_vec();
-    for companion in companions {
-        let place = random.random_range(0..=all.len());
-        all.insert(place, *companion);
-    }
+    let mut all = [tests, companions].concat();
+    all.shuffle(random);
     all
 }

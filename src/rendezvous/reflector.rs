@@ -17,7 +17,7 @@ use crate::time::{Duration, Instant};
 use crate::wire::control::{
     Answer, Expectation, Message, PacketText, ProbeId, Refusal, Shot, VERSION, Volley,
 };
-use crate::wire::{Endpoint, Packet, Segment, Seq};
+use crate::wire::{Endpoint, Packet, Segment, Seq, identification};
 
 /// A party that serves any number of probers.
 #[derive(Debug)]
@@ -197,9 +197,9 @@ impl Reflector {
     /// Whose SYN this is: that of the one expectation that most of its marks speak for, at least
     /// two, since a NAT may have rewritten any one of them.
     fn recognise(&mut self, remote: Endpoint, own: Endpoint, packet: &Packet) -> Option<Flow> {
-        let segment = packet.segment().filter(|segment| segment.is_bare_syn())?;
+        packet.segment().filter(|segment| segment.is_bare_syn())?;
         let marks = |name: Name, client: &Client, expected: &Expectation| {
-            let marks = marks(client, expected, remote, segment);
+            let marks = marks(client, expected, remote, packet);
             (marks, name, expected.probe, expected.answer)
         };
         let all = self.clients.iter().flat_map(|(name, client)| {
@@ -372,17 +372,20 @@ fn conversation(packet: &Packet) -> Option<(Endpoint, Endpoint)> {
     }
 }
 
-/// How many of its four marks a SYN carries: source address, source port, ISN and timestamp.
+/// How many of its five marks a SYN carries: source address, source port, ISN, timestamp and
+/// identification.
 ///
 /// Address and port alone are two that can be guessed, but then the address is that of the control
 /// connection; any other two contain a number that only the prober knows.
-fn marks(client: &Client, expected: &Expectation, remote: Endpoint, segment: &Segment) -> u8 {
-    let timestamp = segment.options.timestamps().map(|(value, _)| value);
+fn marks(client: &Client, expected: &Expectation, remote: Endpoint, packet: &Packet) -> u8 {
+    let segment = packet.segment();
+    let timestamp = segment.and_then(|segment| segment.options.timestamps());
     [
         client.remote.ip() == remote.ip(),
         expected.port == remote.port(),
-        expected.isn == segment.seq,
-        Some(expected.timestamp) == timestamp,
+        Some(expected.isn) == segment.map(|segment| segment.seq),
+        Some(expected.timestamp) == timestamp.map(|(value, _)| value),
+        identification(expected.timestamp) == packet.id,
     ]
     .into_iter()
     .map(u8::from)

@@ -53,7 +53,7 @@ struct Scheduled {
 #[derive(Debug)]
 enum What {
     /// A packet comes to a place in the row: 0 is the inside host, then NATs, then outside.
-    Arrive(usize, Side, Packet),
+    Arrive(usize, Side, Box<Packet>),
     /// A NAT acts on its own.
     Due(usize),
     /// A host's party or one of its streams has waited long enough.
@@ -78,6 +78,10 @@ impl<'a> Host<'a> {
             wakes: Instant::START,
             done: false,
         }
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        self.wakes <= now || self.streams.iter().any(|stream| stream.due <= now)
     }
 
     fn is_dark(&self, now: Instant) -> bool {
@@ -124,7 +128,7 @@ impl<'a> World<'a> {
             let Some(Reverse(next)) = self.queue.pop() else { break };
             self.now = next.at;
             match next.what {
-                What::Arrive(place, side, packet) => self.arrive(place, side, packet),
+                What::Arrive(place, side, packet) => self.arrive(place, side, *packet),
                 What::Due(nat) => self.act(nat),
                 What::Wake(host) => self.wake(host),
             }
@@ -149,7 +153,8 @@ impl<'a> World<'a> {
     }
 
     fn wake(&mut self, host: usize) {
-        if self.hosts[host].is_dark(self.now) {
+        // What was waited for may have come about meanwhile, or been put off.
+        if self.hosts[host].is_dark(self.now) || !self.hosts[host].is_due(self.now) {
             return;
         }
         self.repeat_streams(host);
@@ -231,8 +236,8 @@ impl<'a> World<'a> {
                 None => dead.push(stream.name),
             }
         }
-        let due: Vec<_> = self.hosts[host].streams.iter().map(|stream| stream.due).collect();
-        let soonest = due.into_iter().filter(|due| *due > now).min().filter(|due| *due != NEVER);
+        let due = self.hosts[host].streams.iter().map(|stream| stream.due);
+        let soonest = due.filter(|due| *due > now).min().filter(|due| *due != NEVER);
         if let Some(due) = soonest {
             self.schedule(due, What::Wake(host));
         }
@@ -261,10 +266,10 @@ impl<'a> World<'a> {
         let [once, twice] = self.links[link][direction].pass(self.now, &packet);
         let from = towards.opposite();
         if let Some(at) = twice {
-            self.schedule(at, What::Arrive(next, from, packet.clone()));
+            self.schedule(at, What::Arrive(next, from, Box::new(packet.clone())));
         }
         if let Some(at) = once {
-            self.schedule(at, What::Arrive(next, from, packet));
+            self.schedule(at, What::Arrive(next, from, Box::new(packet)));
         }
     }
 

@@ -2,7 +2,7 @@
 //! RFC 7857 §3).
 
 use super::finding::{Finding, Frame, OnPortClash, Unknown};
-use super::mapping::{Row, Same, changed, externals, row};
+use super::mapping::{Row, Same, changed, draws_addresses, externals, row};
 use super::view::{Asked, View, agreed};
 use crate::engine::{Order, Question, Remotes};
 use crate::nat::{Mapping, PortAssignment};
@@ -17,6 +17,10 @@ pub fn on_port_clash(
     let remotes = view.remotes.ok_or_else(|| view.no_answer())?;
     if view.internal.len() < 2 {
         return Err(Unknown::NeedsSecondInternal);
+    }
+    // Two hosts at two external addresses clash over nothing.
+    if draws_addresses(view) {
+        return Err(Unknown::HiddenByOtherBehaviour);
     }
     let first = clashes(view, Order::ClashFirst, remotes)?;
     let last = clashes(view, Order::ClashLast, remotes)?;
@@ -64,7 +68,7 @@ fn fallback(
 ) -> Result<PortAssignment, Unknown> {
     match assignment.ok_or(Unknown::NoAnswer)? {
         PortAssignment::Preservation => match row(changed) {
-            Row::Along(_) => Ok(PortAssignment::Sequential),
+            Row::Along(_) | Row::Near => Ok(PortAssignment::Sequential),
             Row::Scattered => Ok(PortAssignment::Random),
             Row::Disordered => Err(Unknown::Contradicted),
         },

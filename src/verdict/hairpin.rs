@@ -2,7 +2,7 @@
 
 use super::finding::{Finding, Findings, Frame, NoDetails, Proof, Unknown};
 use super::liveness::Liveness;
-use super::view::{Asked, At, REPETITIONS, View};
+use super::view::{Asked, At, REPETITIONS, Sight, View, is_same};
 use crate::engine::{Question, Remotes};
 use crate::nat::{CrossingSegment, Filtering, Hairpinning, Mapping, PortAssignment};
 use crate::time::Instant;
@@ -114,12 +114,19 @@ impl Knocks {
             let all = [Some(remotes.contacted), remotes.other_address];
             all.into_iter().flatten().any(|remote| remote.ip() == address)
         };
-        let left = view.syns(asked.probe, At::LeftProber);
-        let knocks = left.filter(|sight| !reflector(sight.to.ip()));
-        let sent: Vec<_> = knocks.map(|sight| (sight.record.at, sight.frame)).collect();
-        // A SYN alone: a router resets knocks at its own address, too.
-        let mut reached = view.syns(asked.probe, At::ReachedProber);
-        let back = reached.find(|sight| !reflector(sight.from.ip())).map(|sight| {
+        let left = view.sights(asked.probe, At::LeftProber).iter();
+        let knocks: Vec<_> = left.filter(|sight| !reflector(sight.to.ip())).collect();
+        let syns = knocks.iter().filter(|sight| sight.segment.is_bare_syn());
+        let sent = syns.map(|sight| (sight.record.at, sight.frame)).collect();
+        // A router answers what knocks at itself with segments of its own.
+        let ours = |sight: &Sight<'_>| {
+            let one = |knock: &&Sight<'_>| {
+                knock.segment.flags == sight.segment.flags && is_same(knock, sight)
+            };
+            knocks.iter().any(one)
+        };
+        let mut reached = view.sights(asked.probe, At::ReachedProber).iter();
+        let back = reached.find(|sight| !reflector(sight.from.ip()) && ours(sight)).map(|sight| {
             let internal = asked.internal.contains(&sight.from);
             let form =
                 if internal { Hairpinning::InternalSource } else { Hairpinning::ExternalSource };

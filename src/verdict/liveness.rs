@@ -106,8 +106,9 @@ impl Liveness {
 
 impl Inward {
     fn loss(&self) -> f64 {
+        // Where no SYN is known to pass, all of them may have been lost.
         let of_syns = match self.syns_sent {
-            0 => UNPROVEN_LOSS,
+            0 => 1.0,
             sent => share(self.syns_lost, sent),
         };
         share(self.lost, self.sent).max(of_syns)
@@ -151,20 +152,31 @@ fn groups(times: &[Instant], outage: Duration) -> Vec<usize> {
 struct Sent {
     volley: Volley,
     at: Instant,
-    syn: bool,
+    kind: Kind,
     arrived: bool,
+}
+
+/// The kinds of companions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// A bare SYN that answers a SYN.
+    Syn,
+    /// A bare SYN where a SYN,ACK has passed.
+    LateSyn,
+    SynAck,
 }
 
 fn inward(view: &View<'_>) -> BTreeMap<IpAddr, Inward> {
     let mut sent: BTreeMap<IpAddr, Vec<Sent>> = BTreeMap::new();
-    for (question, syn) in [(Question::CompanionSyn, true), (Question::CompanionSynAck, false)] {
+    for question in [Question::CompanionSyn, Question::CompanionSynAck] {
         for asked in view.asked(question) {
             let arrivals = view.sights(asked.probe, At::ReachedProber);
             let arrived: BTreeSet<_> = arrivals.iter().flat_map(marks).collect();
             for sight in view.sights(asked.probe, At::LeftReflector) {
                 let Some(volley) = sight.record.volley else { continue };
                 let arrived = marks(sight).iter().any(|mark| arrived.contains(mark));
-                let companion = Sent { volley, at: sight.record.at, syn, arrived };
+                let kind = kind(question, sight);
+                let companion = Sent { volley, at: sight.record.at, kind, arrived };
                 sent.entry(sight.from.ip()).or_default().push(companion);
             }
         }
@@ -175,6 +187,14 @@ fn inward(view: &View<'_>) -> BTreeMap<IpAddr, Inward> {
         count_syns(view, asked, &mut all);
     }
     all
+}
+
+fn kind(question: Question, sight: &Sight<'_>) -> Kind {
+    match (question, sight.segment.is_bare_syn()) {
+        (_, false) => Kind::SynAck,
+        (Question::CompanionSyn, true) => Kind::Syn,
+        (_, true) => Kind::LateSyn,
+    }
 }
 
 /// Counts the SYNs shot at a probe, from each endpoint of which at least one arrived.
@@ -200,9 +220,15 @@ fn marks(sight: &Sight<'_>) -> [(Endpoint, u32); 2] {
 
 impl Inward {
     fn of(mut companions: Vec<Sent>) -> Self {
-        let passes = |syn| companions.iter().any(|sent| sent.syn == syn && sent.arrived);
-        let pass = [passes(false), passes(true)];
-        companions.retain(|sent| pass[usize::from(sent.syn)]);
+        let passes = |kind| companions.iter().any(|sent| sent.kind == kind && sent.arrived);
+        // Late SYNs stand in for SYNs that this NAT drops.
+        let (syns, syn_acks) = (passes(Kind::Syn), passes(Kind::SynAck));
+        let late = passes(Kind::LateSyn) && !syns;
+        companions.retain(|sent| match sent.kind {
+            Kind::Syn => syns,
+            Kind::LateSyn => late,
+            Kind::SynAck => syn_acks,
+        });
         companions.sort_unstable_by_key(|sent| sent.at);
         let mut inward = Self::default();
         let mut dead = BTreeSet::new();

@@ -1,6 +1,6 @@
 //! Mapping and port assignment: what reflectors saw of SYNs that went out (RFC 4787 §4).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::finding::{Finding, Frame, Ports, Prediction, Proof, Unknown};
 use super::view::{Asked, At, View, agreed};
@@ -14,7 +14,27 @@ pub fn mapping(view: &View<'_>) -> Result<Finding<Mapping>, Unknown> {
     let remotes = view.remotes.ok_or_else(|| view.no_answer())?;
     let answers = view.asked(Question::Mapping).map(|asked| same(view, asked, remotes));
     let (same, evidence) = agreed(answers, view.no_answer())?;
-    Ok(Finding::shown(same.class()?, evidence))
+    let class = same.class()?;
+    if class != Mapping::AddressAndPortDependent && is_drawn(&given(view)) {
+        return Err(Unknown::HiddenByOtherBehaviour);
+    }
+    Ok(Finding::shown(class, evidence))
+}
+
+/// Whether each internal host has several external addresses and its own ports at all of them: then
+/// two remotes that see one external endpoint may see it because of two lucky draws.
+fn is_drawn(given: &[Given]) -> bool {
+    let mut addresses: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    for given in given {
+        addresses.entry(given.internal.ip()).or_default().insert(given.external.ip());
+    }
+    let several = addresses.values().any(|external| external.len() > 1);
+    several && given.iter().any(|given| !given.clashes && given.is_kept())
+}
+
+/// The same for the whole run.
+pub fn draws_addresses(view: &View<'_>) -> bool {
+    is_drawn(&given(view))
 }
 
 /// Which external endpoints of one internal one are the same: towards two ports of one address,
@@ -124,6 +144,7 @@ pub fn port_assignment(view: &View<'_>) -> Result<Finding<PortAssignment, Ports>
     }
     let (value, step) = match row(&ports(&given)) {
         Row::Along(step) => (PortAssignment::Sequential, Some(step)),
+        Row::Near => (PortAssignment::Sequential, None),
         Row::Scattered => (PortAssignment::Random, None),
         Row::Disordered => return Err(Unknown::Contradicted),
     };
@@ -178,7 +199,9 @@ pub fn changed(view: &View<'_>) -> (Vec<(Instant, u16)>, Vec<Frame>) {
 pub enum Row {
     /// In a row, later ones farther along by this step each.
     Along(i32),
-    /// In a row, but in no order of time.
+    /// In a row, but which way is not to be seen.
+    Near,
+    /// Too close together to be here and there, too far apart or too few to be in a row.
     Disordered,
     /// Here and there.
     Scattered,
@@ -186,16 +209,20 @@ pub enum Row {
 
 /// Ports are in a row if they lie as close together as their number and their common step explain.
 /// The order in which they were first seen may differ from that in which they were given out by as
-/// much as the path reorders.
+/// much as the path reorders; and the row may go past the end of the range and on from its start.
 pub fn row(ports: &[(Instant, u16)]) -> Row {
-    let unwrapped = unwrapped(ports);
-    let mut sorted: Vec<_> = unwrapped.iter().map(|(_, port)| *port).collect();
-    sorted.sort_unstable();
-    sorted.dedup();
-    let gaps = sorted.windows(2).map(|pair| pair[1] - pair[0]);
-    let step = gaps.fold(0, greatest_common_divisor);
-    let steps = i32::try_from(sorted.len()).unwrap_or(i32::MAX);
-    let span = sorted.last().unwrap_or(&0) - sorted.first().unwrap_or(&0);
+    let lots = lots(ports);
+    let mut step = 0;
+    let (mut steps, mut span) = (0, 0);
+    for lot in &lots {
+        let mut sorted: Vec<_> = lot.iter().map(|(_, port)| i32::from(*port)).collect();
+        sorted.sort_unstable();
+        sorted.dedup();
+        let gaps = sorted.windows(2).map(|pair| pair[1] - pair[0]);
+        step = gaps.fold(step, greatest_common_divisor);
+        steps += i32::try_from(sorted.len()).unwrap_or(i32::MAX);
+        span += sorted[sorted.len() - 1] - sorted[0];
+    }
     let most = |gaps: i32| step.saturating_mul(steps).saturating_mul(gaps);
     if steps < FEWEST_IN_A_ROW {
         Row::Disordered
@@ -204,41 +231,51 @@ pub fn row(ports: &[(Instant, u16)]) -> Row {
     } else if span > most(MOST_GAPS) {
         Row::Disordered
     } else {
-        match order(&unwrapped) {
+        match order(&lots, span) {
             order if order >= ORDERLY => Row::Along(step),
             order if order <= -ORDERLY => Row::Along(-step),
+            _ if span <= most(NEAR_GAPS) => Row::Near,
             _ => Row::Disordered,
         }
     }
 }
 
-/// Ports that may have gone past the end of their range and on from its start, in one row.
-fn unwrapped(ports: &[(Instant, u16)]) -> Vec<(Instant, i32)> {
-    let mut sorted: Vec<i32> = ports.iter().map(|(_, port)| i32::from(*port)).collect();
+/// Ports on both sides of a gap that is wider than all else together: a row that went past the end
+/// of its range. All in one lot where there is no such gap.
+fn lots(ports: &[(Instant, u16)]) -> Vec<Vec<(Instant, u16)>> {
+    let mut sorted: Vec<_> = ports.iter().map(|(_, port)| *port).collect();
     sorted.sort_unstable();
+    let span = sorted.last().unwrap_or(&0) - sorted.first().unwrap_or(&0);
     let widest = sorted.windows(2).max_by_key(|pair| pair[1] - pair[0]);
-    // Half the range apart: the lower ones are those that came around.
-    let around = widest.filter(|pair| pair[1] - pair[0] > 32_768).map(|pair| pair[0]);
-    let unwrap =
-        |port: i32| if around.is_some_and(|most| port <= most) { port + 64_512 } else { port };
-    ports.iter().map(|(at, port)| (*at, unwrap(i32::from(*port)))).collect()
+    let last_low = widest.filter(|pair| pair[1] - pair[0] > span / 2).map(|pair| pair[0]);
+    let (low, high): (Vec<_>, Vec<_>) =
+        ports.iter().partition(|(_, port)| last_low.is_some_and(|last| *port <= last));
+    [low, high].into_iter().filter(|lot| !lot.is_empty()).collect()
 }
 
 /// How many standard deviations later ports tend to be the higher ones, against what chance alone
-/// would show: Kendall's rank correlation over all pairs at different times.
-fn order(ports: &[(Instant, i32)]) -> f64 {
-    let (mut balance, mut all) = (0i32, 0i32);
-    for (place, (at, port)) in ports.iter().enumerate() {
-        for (later, higher) in &ports[place + 1..] {
-            if later > at && port != higher {
-                all += 1;
-                balance += (higher - port).signum();
+/// would show: Kendall's rank correlation over all pairs of one lot at different times. Nothing if
+/// ports close together say otherwise: a row may have gone around its range until it met itself.
+fn order(lots: &[Vec<(Instant, u16)>], span: i32) -> f64 {
+    let (mut balance, mut near, mut all) = (0i32, 0i32, 0i32);
+    for lot in lots {
+        for (place, (at, port)) in lot.iter().enumerate() {
+            for (later, higher) in &lot[place + 1..] {
+                let up = i32::from(*higher) - i32::from(*port);
+                if later > at && up != 0 {
+                    all += 1;
+                    balance += up.signum();
+                    near += if up.abs() <= span / 4 { up.signum() } else { 0 };
+                }
             }
         }
     }
-    let n = ports.len() as f64;
+    if all == 0 || balance.signum() != near.signum() {
+        return 0.0;
+    }
+    let n = lots.iter().map(Vec::len).max().unwrap_or_default() as f64;
     let deviation = (2.0 * (2.0 * n + 5.0) / (9.0 * n * (n - 1.0)).max(1.0)).sqrt();
-    if all == 0 { 0.0 } else { f64::from(balance) / f64::from(all) / deviation }
+    f64::from(balance) / f64::from(all) / deviation
 }
 
 const fn greatest_common_divisor(a: i32, b: i32) -> i32 {
@@ -247,16 +284,17 @@ const fn greatest_common_divisor(a: i32, b: i32) -> i32 {
 
 /// The next ports in sequence. Each step that was skipped so far speaks for others who take ports.
 fn predictions(ports: &[(Instant, u16)], step: i32) -> Vec<Prediction> {
-    let unwrapped = unwrapped(ports);
-    let along = |port: i32| port * step.signum();
-    let Some(last) = unwrapped.iter().map(|(_, port)| *port).max_by_key(|port| along(*port)) else {
+    // The lot that the latest port lies in is the one that goes on.
+    let lots = lots(ports);
+    let Some(lot) = lots.iter().max_by_key(|lot| lot.iter().map(|(at, _)| *at).max()) else {
         return Vec::new();
     };
-    let first = unwrapped.iter().map(|(_, port)| *port).min_by_key(|port| along(*port));
-    let taken = (last - first.unwrap_or(last)) / step + 1;
-    let quiet = (ports.len() as f64 / f64::from(taken.max(1))).min(1.0) * CONFIDENCE;
+    let along = || lot.iter().map(|(_, port)| i32::from(*port) * step.signum());
+    let (last, first) = (along().max().unwrap_or(0), along().min().unwrap_or(0));
+    let taken = (last - first) / step.abs() + 1;
+    let quiet = (lot.len() as f64 / f64::from(taken.max(1))).min(1.0) * CONFIDENCE;
     let prediction = |ahead: i32| Prediction {
-        port: u16::try_from((last + step * ahead).rem_euclid(65_536)).unwrap_or(0),
+        port: u16::try_from((last * step.signum() + step * ahead).rem_euclid(65_536)).unwrap_or(0),
         probability: quiet * (1.0 - quiet).powi(ahead - 1),
     };
     (1..=3).map(prediction).collect()
@@ -267,6 +305,9 @@ const FEWEST_PORTS: usize = 8;
 
 /// Nor do fewer distinct ones of a row.
 const FEWEST_IN_A_ROW: i32 = 6;
+
+/// Ports that come in no order have to be closer together to be in a row.
+const NEAR_GAPS: i32 = 2;
 
 /// Ports in sequence that are this many times as far apart as their number explains may be no
 /// sequence, or others take most of them.

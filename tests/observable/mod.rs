@@ -72,7 +72,8 @@ pub fn observable(knobs: &Knobs, vantage: Vantage, around: Duration) -> Observat
 /// RFC 4787 §4.1, with internal ports that no two hosts want.
 fn mapping(knobs: &Knobs, vantage: Vantage) -> Result<Mapping, Unknown> {
     // hidden.md, overlapping: without a clash every remote sees the one port that is preserved.
-    let seen = if overlaps(knobs) { Mapping::EndpointIndependent } else { knobs.mapping };
+    let drawn = knobs.pooling == Pooling::Arbitrary;
+    let seen = if overlaps(knobs) && !drawn { Mapping::EndpointIndependent } else { knobs.mapping };
     match seen {
         Mapping::AddressAndPortDependent => Ok(seen),
         // hidden.md, one address: all that differs by the address looks alike.
@@ -126,6 +127,10 @@ fn port_assignment(knobs: &Knobs) -> (PortAssignment, Option<i32>) {
     match knobs.ports {
         Assignment::Preservation(_) | Assignment::Overloading => {
             (PortAssignment::Preservation, None)
+        }
+        // hidden.md, parity: a step that is even or odd as the next internal port needs.
+        Assignment::Sequential(step) if knobs.parity => {
+            (PortAssignment::Sequential, Some(step.signum()))
         }
         Assignment::Sequential(step) => (PortAssignment::Sequential, Some(step)),
         Assignment::Random => (PortAssignment::Random, None),

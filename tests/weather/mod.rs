@@ -86,9 +86,9 @@ fn knobs(random: &mut Xoshiro256PlusPlus) -> Knobs {
             _ => Fallback::Random,
         },
         // Where ports are preserved, all of ours are in range.
-        range: match random.random_range(0..4) {
-            0 if !preserves => 20_480..=22_527,
-            1 if !preserves => 40_000..=40_511,
+        range: match random.random_range(0..12) {
+            0..=2 if !preserves => 20_480..=22_527,
+            3 if !preserves => 40_000..=40_511,
             _ => 1_024..=65_535,
         },
         parity: random.random_bool(0.1),
