@@ -110,8 +110,14 @@ impl Contacts {
     pub fn next(&mut self, now: Instant) -> Option<Packet> {
         let turn = self.turn();
         let due = self.list[..turn].iter_mut().find(|contact| contact.due <= now)?;
-        due.refreshes_left -= u16::from(due.seen.is_some());
-        due.rest(now);
+        match due.refreshes_left.checked_sub(u16::from(due.seen.is_some())) {
+            Some(left) => {
+                due.refreshes_left = left;
+                due.rest(now);
+            }
+            // Seen, and still without its answer.
+            None => due.due = now + RETRY,
+        }
         let segment = Segment::syn(due.isn, due.timestamp);
         Some(Packet::marked(self.internal, due.remote, segment))
     }
