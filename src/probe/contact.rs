@@ -28,6 +28,8 @@ pub struct Contact {
     pub seen: Option<Seen>,
     due: Instant,
     refreshes_left: u16,
+    /// Whether an answer is waited for: it is repeated until hushed, seen or not.
+    awaits_answer: bool,
 }
 
 /// How a SYN arrived.
@@ -51,6 +53,7 @@ impl Contact {
             seen: None,
             due: Instant::START,
             refreshes_left: 0,
+            awaits_answer: false,
         }
     }
 }
@@ -66,6 +69,7 @@ impl Contact {
     fn rest(&mut self, now: Instant) {
         self.due = match (self.seen, self.refreshes_left) {
             (None, _) => now + RETRY,
+            (Some(_), _) if self.awaits_answer => now + RETRY,
             (Some(_), 0) => NEVER,
             (Some(_), _) => now + REFRESH,
         };
@@ -110,14 +114,9 @@ impl Contacts {
     pub fn next(&mut self, now: Instant) -> Option<Packet> {
         let turn = self.turn();
         let due = self.list[..turn].iter_mut().find(|contact| contact.due <= now)?;
-        match due.refreshes_left.checked_sub(u16::from(due.seen.is_some())) {
-            Some(left) => {
-                due.refreshes_left = left;
-                due.rest(now);
-            }
-            // Seen, and still without its answer.
-            None => due.due = now + RETRY,
-        }
+        let refreshes = due.seen.is_some() && !due.awaits_answer;
+        due.refreshes_left -= u16::from(refreshes);
+        due.rest(now);
         let segment = Segment::syn(due.isn, due.timestamp);
         Some(Packet::marked(self.internal, due.remote, segment))
     }
@@ -153,7 +152,9 @@ impl Contacts {
     pub fn saw_again(&mut self, now: Instant, packet: &Packet) {
         let due: Vec<_> = self.list.iter().map(|contact| contact.due).collect();
         self.saw(now, packet);
-        self.list.iter_mut().zip(due).for_each(|(contact, due)| contact.due = due);
+        for (contact, due) in self.list.iter_mut().zip(due) {
+            (contact.due, contact.awaits_answer) = (due, true);
+        }
     }
 
     /// Whether a reported SYN carries a mark of one of these: its number, or if that was rewritten

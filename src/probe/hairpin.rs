@@ -1,7 +1,8 @@
 //! Two internal endpoints that send SYNs to each other's external endpoint: does one come back in?
 //!
 //! Both send, so that each opens its filter towards the other; otherwise filtering would read as
-//! "unsupported". Where an external endpoint is known depends on the NAT, so there are two kinds:
+//! "unsupported". A NAT may drop a SYN that crosses another, so every other time the second end
+//! answers with a SYN,ACK, which can show that hairpinning works, though not that it does not. Where an external endpoint is known depends on the NAT, so there are two kinds:
 //! one asks a reflector first (right when the mapping does not depend on the remote, or nothing is
 //! filtered), one expects its port to be preserved (right when it is).
 
@@ -23,7 +24,7 @@ pub struct Hairpin {
     knocks: Knocks,
 }
 
-/// SYNs from two internal endpoints to each other's external endpoint, in turn.
+/// Knocks from two internal endpoints at each other's external endpoint, in turn.
 #[derive(Debug)]
 pub struct Knocks {
     internal: [Endpoint; 2],
@@ -56,8 +57,14 @@ impl Knocks {
         self.left -= 1;
         self.due = now + self.pause;
         let end = usize::from(self.left.is_multiple_of(2));
-        let syn = Segment::syn(self.isn + u32::from(self.left), self.isn.0);
-        Some(Packet::marked(self.internal[end], at[end], syn))
+        let (number, stamp) = (self.isn + u32::from(self.left), self.isn.0);
+        let segment = if self.left.is_multiple_of(4) {
+            // It acknowledges the SYN before it, which had the next higher number.
+            Segment::syn_ack(number, number + 2, stamp, stamp)
+        } else {
+            Segment::syn(number, stamp)
+        };
+        Some(Packet::marked(self.internal[end], at[end], segment))
     }
 
     /// When the next SYN is due.
@@ -127,8 +134,7 @@ impl Party for Hairpin {
         match event {
             Event::Arrived(packet) => {
                 let from_reflector = self.remote.is_some_and(|remote| packet.source == remote.ip());
-                let syn = packet.segment().is_some_and(|segment| segment.is_bare_syn());
-                self.knocks.arrived |= syn && !from_reflector;
+                self.knocks.arrived |= is_knock(&packet) && !from_reflector;
             }
             Event::Told(_, Message::Saw { packet, .. }) => {
                 let end = usize::from(self.ends[1].expects(&packet.0));
@@ -140,6 +146,11 @@ impl Party for Hairpin {
             _ => {}
         }
     }
+}
+
+/// Whether a packet can be a knock.
+pub fn is_knock(packet: &Packet) -> bool {
+    packet.segment().is_some_and(|segment| segment.is_bare_syn() || segment.is_syn_ack())
 }
 
 impl Probe for Hairpin {

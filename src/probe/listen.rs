@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::hairpin::is_knock;
 use super::plan::{Plan, Stage, number};
 use super::{NEVER, Probe};
 use crate::engine::{Event, Fact, Name, Party, Place, Question, Record, Step, Trouble};
@@ -49,10 +50,9 @@ impl Plan {
         let probe = self.probe_at(packet.receiver());
         let (place, inbound, volley) = (Place::Prober, true, None);
         self.record(Record { at: now, place, inbound, probe, volley, packet: packet.clone() });
-        let syn = packet.segment().is_some_and(|segment| segment.is_bare_syn());
         let from_reflector =
             self.reflectors.values().flat_map(|r| &r.endpoints).any(|e| e.ip() == packet.source);
-        self.sightings.hairpinned |= syn && !from_reflector;
+        self.sightings.hairpinned |= is_knock(&packet) && !from_reflector;
         if let Some(probe) = probe {
             self.pass_on(now, probe, Event::Arrived(packet));
         }

@@ -29,7 +29,7 @@ impl Patience {
                 repetitions: 3,
                 tries: 4,
                 gap: Duration::from_millis(35),
-                knocks: (10, Duration::from_millis(60)),
+                knocks: (18, Duration::from_millis(60)),
                 listen: None,
             },
             Effort::Default => Self {

@@ -236,7 +236,7 @@ impl Questions {
 }
 
 /// Few, and close together: while they last nobody else must take a port.
-const SEQUENCE_KNOCKS: (u16, Duration) = (10, Duration::from_millis(60));
+const SEQUENCE_KNOCKS: (u16, Duration) = (14, Duration::from_millis(60));
 
 /// Attempts at predicting sequential ports.
 const ATTEMPTS: usize = 3;

@@ -5,7 +5,7 @@
 //! on by one step only, the knocks took no mapping, so they were not taken for hairpinning at all.
 
 use super::contact::{Contact, Contacts};
-use super::hairpin::Knocks;
+use super::hairpin::{Knocks, is_knock};
 use super::patience::settle;
 use super::{NEVER, Probe};
 use crate::engine::{Event, Party, Step};
@@ -128,8 +128,7 @@ impl Party for Sequence {
         match event {
             Event::Arrived(packet) => {
                 let from_reflector = packet.source == attempt.remote.ip();
-                let syn = packet.segment().is_some_and(|segment| segment.is_bare_syn());
-                attempt.knocks.arrived |= syn && !from_reflector;
+                attempt.knocks.arrived |= is_knock(&packet) && !from_reflector;
             }
             Event::Told(_, Message::Saw { packet, probe, .. }) if probe == attempt.probe => {
                 attempt.saw(now, &packet.0);

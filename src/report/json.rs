@@ -64,7 +64,7 @@ mod tests {
         );
         assert_eq!(
             json["findings"]["on_port_clash"]["value"],
-            expected!({"mapping": "address-and-port-dependent", "port_assignment": "random", "overlapping": false})
+            expected!({"mapping": "address-and-port-dependent", "port_assignment": "random", "overlapping": false, "order_counts": false})
         );
         assert_eq!(json["findings"]["filtering"]["value"], "address-dependent");
         assert_eq!(json["findings"]["filtering"]["established"]["value"], "endpoint-independent");

@@ -74,6 +74,7 @@ pub(crate) mod testing {
             mapping: Mapping::AddressAndPortDependent,
             port_assignment: PortAssignment::Random,
             overlapping: false,
+            order_counts: false,
         };
         Findings {
             mapping: Finding::shown(Mapping::EndpointIndependent, vec![1, 2, 3, 7]),

@@ -26,8 +26,10 @@ pub struct Layout {
     pub second_internal: bool,
     /// Where reflectors stand.
     pub reflectors: Reflectors,
-    /// The path outward, and the path inward; the first link has all of it.
+    /// The path outward, and the path inward, outside the outermost NAT.
     pub weather: [Weather; 2],
+    /// The same between the prober and the innermost NAT.
+    pub inner_weather: [Weather; 2],
     /// What goes wrong, if anything does.
     pub fault: Option<Fault>,
 }
@@ -60,6 +62,7 @@ impl Layout {
             second_internal: true,
             reflectors: Reflectors::TwoAddresses,
             weather: [weather; 2],
+            inner_weather: [Weather::default(); 2],
             fault: None,
         }
     }
@@ -120,7 +123,9 @@ fn externals(nats: &[Behaviour]) -> Vec<(Behaviour, Vec<IpAddr>)> {
 
 fn links(nats: usize, layout: &Layout) -> Vec<[Weather; 2]> {
     let mut links = vec![[Weather::default(); 2]; nats + 1];
-    // The link outside the last NAT: what is lost there was translated, what hairpins never sees it.
+    // What is lost on the inner link never meets a NAT; what is lost on the outer one was translated,
+    // and what hairpins never sees that. Without a NAT there is one link.
+    links[0] = layout.inner_weather;
     links[nats] = layout.weather;
     links
 }

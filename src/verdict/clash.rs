@@ -2,10 +2,10 @@
 //! RFC 7857 §3).
 
 use super::finding::{Finding, Frame, OnPortClash, Unknown};
-use super::mapping::{Row, Same, externals, step};
+use super::mapping::{Row, Same, changed, externals, row};
 use super::view::{Asked, View, agreed};
 use crate::engine::{Order, Question, Remotes};
-use crate::nat::PortAssignment;
+use crate::nat::{Mapping, PortAssignment};
 use crate::time::Instant;
 use crate::wire::Endpoint;
 
@@ -24,31 +24,46 @@ pub fn on_port_clash(
         agreed(first.iter().map(|clash| Ok(clash.answer())), view.no_answer())?;
     let (late, more) = agreed(last.iter().map(|clash| Ok(clash.answer())), view.no_answer())?;
     evidence.extend(more);
-    evidence.sort_unstable();
-    let clashes = || first.iter().chain(&last);
-    let changed: Vec<_> = clashes().map(|clash| clash.changed).collect();
-    let kept = clashes().all(|clash| clash.changed.1 == clash.wanted);
+    let (changed, frames) = changed(view);
     let overloading = early.overloading || late.overloading;
     let value = OnPortClash {
-        mapping: early.same.class_on_clash()?.max(late.same.class_on_clash()?),
-        port_assignment: match (overloading, kept) {
-            (true, _) => PortAssignment::Overloading,
-            // Each has an external address of its own: there is nothing to clash for.
-            (false, true) => PortAssignment::Preservation,
-            (false, false) => fallback(&changed, assignment)?,
-        },
+        mapping: worst(early.same.class_on_clash(), late.same.class_on_clash())?,
+        port_assignment: fallback(&changed, overloading, assignment)?,
         overlapping: early.overlapping || late.overlapping,
+        order_counts: early.same != late.same,
     };
+    // What was given out on a clash of any kind shows how.
+    if assignment == Some(PortAssignment::Preservation) {
+        evidence.extend(frames);
+    }
+    evidence.sort_unstable();
+    evidence.dedup();
     Ok(Finding::shown(value, evidence))
+}
+
+/// The class in the order that shows the stricter one. Nothing is stricter than address and port, so
+/// that is known even where the other order would take a second address to tell.
+fn worst(
+    early: Result<Mapping, Unknown>,
+    late: Result<Mapping, Unknown>,
+) -> Result<Mapping, Unknown> {
+    let strictest = Ok(Mapping::AddressAndPortDependent);
+    if early == strictest || late == strictest { strictest } else { Ok(early?.max(late?)) }
 }
 
 /// How the port was chosen where the wanted one was taken.
 fn fallback(
     changed: &[(Instant, u16)],
+    overloading: bool,
     assignment: Option<PortAssignment>,
 ) -> Result<PortAssignment, Unknown> {
+    if overloading {
+        return Ok(PortAssignment::Overloading);
+    }
     match assignment.ok_or(Unknown::NoAnswer)? {
-        PortAssignment::Preservation => match step(changed) {
+        // Each host has an external address of its own: they do not clash.
+        PortAssignment::Preservation if changed.is_empty() => Ok(PortAssignment::Preservation),
+        PortAssignment::Preservation => match row(changed) {
             Row::Along(_) => Ok(PortAssignment::Sequential),
             Row::Scattered => Ok(PortAssignment::Random),
             Row::Disordered => Err(Unknown::Contradicted),
@@ -65,10 +80,6 @@ struct Clash {
     overloading: bool,
     /// Whether they were seen as one towards different remotes.
     overlapping: bool,
-    /// The port that both had inside.
-    wanted: u16,
-    /// The second one's port where the first held it.
-    changed: (Instant, u16),
     frames: Vec<Frame>,
 }
 
@@ -114,8 +125,6 @@ fn clash(
         same: Same::of(&got),
         overloading: got[0] == held,
         overlapping: got[1..].contains(&held),
-        wanted: internal.port(),
-        changed: (view.seen_at(frames[0]), got[0].port()),
         frames,
     }))
 }

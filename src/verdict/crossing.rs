@@ -44,7 +44,7 @@ impl<'a> Open<'a> {
         let outside = |sight: &Sight<'_>| sight.from == external || sight.to == external;
         let all = |at, syn: bool| -> Vec<Sight<'a>> {
             let prober = matches!(at, At::LeftProber | At::ReachedProber);
-            let of_kind = view.sights(asked.probe, at).filter(|sight| {
+            let of_kind = view.sights(asked.probe, at).iter().copied().filter(|sight| {
                 if syn { sight.segment.is_bare_syn() } else { sight.segment.is_syn_ack() }
             });
             of_kind.filter(|sight| if prober { here(sight) } else { outside(sight) }).collect()
@@ -95,7 +95,7 @@ fn beside_of(
     let left: Vec<_> = left.filter(|sight| sight.from == beside && close(sight)).collect();
     let reached: Vec<_> = view.syns(asked.probe, At::ReachedReflector).collect();
     let arrived = |sight: &&Sight<'_>| reached.iter().any(|seen| is_repeated(seen, sight));
-    let answers: Vec<_> = view.sights(asked.probe, At::ReachedProber).collect();
+    let answers = view.sights(asked.probe, At::ReachedProber);
     let answered = |sight: &&Sight<'_>| {
         let stamp = sight.segment.options.timestamps().map(|(value, _)| value);
         answers.iter().any(|seen| {

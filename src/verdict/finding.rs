@@ -136,6 +136,9 @@ pub struct OnPortClash {
     pub port_assignment: PortAssignment,
     /// Whether both had one external port at once towards different remotes (RFC 7857 §3).
     pub overlapping: bool,
+    /// Whether a host whose first SYN clashes keeps its changed port towards every remote, while
+    /// one whose last SYN clashes has its own port towards the others.
+    pub order_counts: bool,
 }
 
 /// Filtering after an outbound SYN only, and once established.

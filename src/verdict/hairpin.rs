@@ -4,7 +4,7 @@ use super::finding::{Finding, Findings, Frame, NoDetails, Proof, Unknown};
 use super::liveness::Liveness;
 use super::view::{Asked, At, REPETITIONS, View};
 use crate::engine::{Question, Remotes};
-use crate::nat::{Filtering, Hairpinning, Mapping, PortAssignment};
+use crate::nat::{CrossingSegment, Filtering, Hairpinning, Mapping, PortAssignment};
 use crate::time::Instant;
 
 /// Whether hairpinning works. Silence counts only where the other findings say that a knock would
@@ -35,6 +35,7 @@ pub fn hairpinning(
         return Err(Unknown::HiddenByOtherBehaviour);
     }
     let way = way(findings)?;
+    unless_crossing_is_blocked(findings)?;
     let fit: Vec<_> = knocked.iter().filter(|knocks| knocks.fits(way)).collect();
     if fit.len() < REPETITIONS {
         return Err(view.no_answer());
@@ -50,6 +51,22 @@ pub fn hairpinning(
     Ok(Finding::Known { value: Hairpinning::Unsupported, details: NoDetails {}, proof })
 }
 
+/// Behind a filter a SYN that comes back in crosses the one that opened the filter: where crossing
+/// SYNs do not pass, silence says nothing of hairpinning.
+fn unless_crossing_is_blocked(findings: &Findings) -> Result<(), Unknown> {
+    if findings.filtering.after_syn.value() == Some(&Filtering::EndpointIndependent) {
+        return Ok(());
+    }
+    let open = &findings.simultaneous_open;
+    match open.details() {
+        Some(at) if at.blocked_at == Some(CrossingSegment::SynIn) => {
+            Err(Unknown::HiddenByOtherBehaviour)
+        }
+        Some(_) => Ok(()),
+        None => Err(open.why().unwrap_or(Unknown::NoAnswer)),
+    }
+}
+
 /// How a knock finds its way to an external endpoint of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
@@ -62,24 +79,21 @@ enum Way {
 }
 
 fn way(findings: &Findings) -> Result<Way, Unknown> {
-    let mapping = findings.mapping.value();
-    let filtering = findings.filtering.after_syn.value();
-    let assignment = findings.port_assignment.value();
-    if mapping == Some(&Mapping::EndpointIndependent)
-        && assignment != Some(&PortAssignment::Preservation)
-    {
-        return Ok(Way::Shown);
+    let unknown = |why: Option<Unknown>| Err(why.unwrap_or(Unknown::NoAnswer));
+    let filtering = &findings.filtering.after_syn;
+    let Some(assignment) = findings.port_assignment.value() else {
+        return unknown(findings.port_assignment.why());
+    };
+    if *assignment == PortAssignment::Preservation {
+        return Ok(Way::Preserved);
     }
-    match (assignment, mapping, filtering) {
-        (Some(PortAssignment::Preservation), ..) => Ok(Way::Preserved),
-        (_, _, Some(Filtering::EndpointIndependent)) => Ok(Way::Shown),
-        (Some(PortAssignment::Sequential), ..) => Ok(Way::Predicted),
-        (Some(_), Some(_), Some(_)) => Err(Unknown::HiddenByOtherBehaviour),
-        _ => Err(findings
-            .mapping
-            .why()
-            .or(findings.filtering.after_syn.why())
-            .unwrap_or(Unknown::NoAnswer)),
+    match (findings.mapping.value(), filtering.value()) {
+        (None, _) => unknown(findings.mapping.why()),
+        (Some(Mapping::EndpointIndependent), _) => Ok(Way::Shown),
+        (_, Some(Filtering::EndpointIndependent)) => Ok(Way::Shown),
+        _ if *assignment == PortAssignment::Sequential => Ok(Way::Predicted),
+        (_, None) => unknown(filtering.why()),
+        _ => Err(Unknown::HiddenByOtherBehaviour),
     }
 }
 
@@ -103,6 +117,7 @@ impl Knocks {
         let left = view.syns(asked.probe, At::LeftProber);
         let knocks = left.filter(|sight| !reflector(sight.to.ip()));
         let sent: Vec<_> = knocks.map(|sight| (sight.record.at, sight.frame)).collect();
+        // A SYN alone: a router resets knocks at its own address, too.
         let mut reached = view.syns(asked.probe, At::ReachedProber);
         let back = reached.find(|sight| !reflector(sight.from.ip())).map(|sight| {
             let internal = asked.internal.contains(&sight.from);

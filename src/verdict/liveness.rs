@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::finding::Unknown;
-use super::view::{At, Sight, View};
+use super::view::{Asked, At, Sight, View};
 use crate::engine::{Effort, Question};
 use crate::time::{Duration, Instant};
 use crate::wire::Endpoint;
@@ -30,8 +30,10 @@ struct Inward {
     /// Companions that were sent, of the kinds that pass.
     sent: u32,
     lost: u32,
-    /// Whether bare SYNs are among these kinds.
-    syns_pass: bool,
+    /// Bare SYNs, companions or not, that were sent where SYNs from this address are known to pass,
+    /// and those of them that were lost.
+    syns_sent: u32,
+    syns_lost: u32,
     longest_outage: Duration,
 }
 
@@ -104,8 +106,11 @@ impl Liveness {
 
 impl Inward {
     fn loss(&self) -> f64 {
-        let measured = share(self.lost, self.sent);
-        if self.syns_pass { measured } else { measured.max(UNPROVEN_LOSS) }
+        let of_syns = match self.syns_sent {
+            0 => UNPROVEN_LOSS,
+            sent => share(self.syns_lost, sent),
+        };
+        share(self.lost, self.sent).max(of_syns)
     }
 }
 
@@ -155,16 +160,34 @@ fn inward(view: &View<'_>) -> BTreeMap<IpAddr, Inward> {
     for (question, syn) in [(Question::CompanionSyn, true), (Question::CompanionSynAck, false)] {
         for asked in view.asked(question) {
             let arrivals = view.sights(asked.probe, At::ReachedProber);
-            let arrived: BTreeSet<_> = arrivals.flat_map(|sight| marks(&sight)).collect();
+            let arrived: BTreeSet<_> = arrivals.iter().flat_map(marks).collect();
             for sight in view.sights(asked.probe, At::LeftReflector) {
                 let Some(volley) = sight.record.volley else { continue };
-                let arrived = marks(&sight).iter().any(|mark| arrived.contains(mark));
+                let arrived = marks(sight).iter().any(|mark| arrived.contains(mark));
                 let companion = Sent { volley, at: sight.record.at, syn, arrived };
                 sent.entry(sight.from.ip()).or_default().push(companion);
             }
         }
     }
-    sent.into_iter().map(|(address, companions)| (address, Inward::of(companions))).collect()
+    let mut all: BTreeMap<_, _> =
+        sent.into_iter().map(|(address, companions)| (address, Inward::of(companions))).collect();
+    for asked in view.probes() {
+        count_syns(view, asked, &mut all);
+    }
+    all
+}
+
+/// Counts the SYNs shot at a probe, from each endpoint of which at least one arrived.
+fn count_syns(view: &View<'_>, asked: &Asked, all: &mut BTreeMap<IpAddr, Inward>) {
+    let arrivals = view.syns(asked.probe, At::ReachedProber);
+    let arrived: BTreeSet<_> = arrivals.flat_map(|sight| marks(&sight)).collect();
+    let passes: BTreeSet<_> = arrived.iter().map(|(from, _)| *from).collect();
+    let shots = view.syns(asked.probe, At::LeftReflector);
+    for shot in shots.filter(|shot| passes.contains(&shot.from)) {
+        let inward = all.entry(shot.from.ip()).or_default();
+        inward.syns_sent += 1;
+        inward.syns_lost += u32::from(!marks(&shot).iter().any(|mark| arrived.contains(mark)));
+    }
 }
 
 /// By what one of several repeated segments is known: its timestamp, or if a NAT stripped that its
@@ -178,10 +201,10 @@ fn marks(sight: &Sight<'_>) -> [(Endpoint, u32); 2] {
 impl Inward {
     fn of(mut companions: Vec<Sent>) -> Self {
         let passes = |syn| companions.iter().any(|sent| sent.syn == syn && sent.arrived);
-        let (syns_pass, syn_acks_pass) = (passes(true), passes(false));
-        companions.retain(|sent| if sent.syn { syns_pass } else { syn_acks_pass });
+        let pass = [passes(false), passes(true)];
+        companions.retain(|sent| pass[usize::from(sent.syn)]);
         companions.sort_unstable_by_key(|sent| sent.at);
-        let mut inward = Self { syns_pass, ..Self::default() };
+        let mut inward = Self::default();
         let mut dead = BTreeSet::new();
         let mut last_seen = companions.first().map(|sent| sent.at);
         for Sent { volley, at, arrived, .. } in companions {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::finding::{Finding, Frame, Ports, Prediction, Proof, Unknown};
-use super::view::{Asked, View, agreed};
+use super::view::{Asked, At, View, agreed};
 use crate::engine::{Question, Remotes};
 use crate::nat::{Mapping, PortAssignment};
 use crate::time::Instant;
@@ -85,66 +85,92 @@ impl Same {
     }
 }
 
-/// One external port given out.
+/// One external endpoint given out, at its first sight.
 #[derive(Clone, Copy, Debug)]
 struct Given {
     internal: Endpoint,
     external: Endpoint,
     at: Instant,
     frame: Frame,
+    /// Whether another internal host wants the same port.
+    clashes: bool,
+}
+
+impl Given {
+    fn is_kept(&self) -> bool {
+        self.internal.port() == self.external.port()
+    }
 }
 
 /// How external ports are chosen, without a port clash.
 pub fn port_assignment(view: &View<'_>) -> Result<Finding<PortAssignment, Ports>, Unknown> {
     let given = given(view);
-    if given.len() < FEWEST_PORTS {
+    let mut keeps: BTreeMap<Endpoint, bool> = BTreeMap::new();
+    for given in given.iter().filter(|given| !given.clashes) {
+        *keeps.entry(given.internal).or_default() |= given.is_kept();
+    }
+    if keeps.len() < FEWEST_PORTS {
         return Err(view.no_answer());
     }
-    let ports: Vec<_> = given.iter().map(|given| (given.at, given.external.port())).collect();
-    let kept = given.iter().filter(|given| given.internal.port() == given.external.port()).count();
-    let value =
-        if kept == given.len() { PortAssignment::Preservation } else { chosen(kept, &ports)? };
-    let step = match step(&ports) {
-        Row::Along(step) if value == PortAssignment::Sequential => Some(step),
-        _ => None,
+    let kept = keeps.values().filter(|kept| **kept).count();
+    if kept == keeps.len() {
+        // A NAT that gives every remote another port can keep one of them only.
+        let shown = given.iter().filter(|given| !given.clashes && given.is_kept());
+        return Ok(assigned(PortAssignment::Preservation, None, shown.copied().collect()));
+    }
+    // By chance some ports are those of the internal endpoints, but no more than that.
+    if kept > 1 + keeps.len() / 16 {
+        return Err(Unknown::Contradicted);
+    }
+    let (value, step) = match row(&ports(&given)) {
+        Row::Along(step) => (PortAssignment::Sequential, Some(step)),
+        Row::Scattered => (PortAssignment::Random, None),
+        Row::Disordered => return Err(Unknown::Contradicted),
     };
+    Ok(assigned(value, step, given))
+}
+
+fn assigned(
+    value: PortAssignment,
+    step: Option<i32>,
+    given: Vec<Given>,
+) -> Finding<PortAssignment, Ports> {
     let all = || given.iter().map(|given| given.external.port());
     let range = [all().min().unwrap_or(0), all().max().unwrap_or(0)];
-    let next = step.map(|step| predictions(&ports, step)).unwrap_or_default();
+    let next = step.map(|step| predictions(&ports(&given), step)).unwrap_or_default();
     let mut evidence: Vec<_> = given.iter().map(|given| given.frame).collect();
     evidence.sort_unstable();
     let proof = Proof { evidence, error_bound: 0.0 };
-    Ok(Finding::Known { value, details: Ports { step, range, next }, proof })
+    Finding::Known { value, details: Ports { step, range, next }, proof }
 }
 
-/// Ports that are not all preserved. By chance some may be, but no more than that.
-fn chosen(kept: usize, ports: &[(Instant, u16)]) -> Result<PortAssignment, Unknown> {
-    if kept > 1 + ports.len() / 16 {
-        return Err(Unknown::Contradicted);
-    }
-    match step(ports) {
-        Row::Along(_) => Ok(PortAssignment::Sequential),
-        Row::Scattered => Ok(PortAssignment::Random),
-        Row::Disordered => Err(Unknown::Contradicted),
-    }
+fn ports(given: &[Given]) -> Vec<(Instant, u16)> {
+    given.iter().map(|given| (given.at, given.external.port())).collect()
 }
 
-/// Every external endpoint that was given to an internal one that had to share its port with
-/// nobody, at its first sight.
+/// Every external endpoint that was given to an internal one, in order of first sight.
 fn given(view: &View<'_>) -> Vec<Given> {
     let mut first: BTreeMap<(Endpoint, Endpoint), Given> = BTreeMap::new();
-    let alone = |asked: &&Asked| !matches!(asked.question, Question::PortClash(_));
-    for asked in view.probes().filter(alone) {
-        for sight in view.syns(asked.probe, super::view::At::ReachedReflector) {
+    for asked in view.probes() {
+        let clashes = matches!(asked.question, Question::PortClash(_));
+        for sight in view.syns(asked.probe, At::ReachedReflector) {
             let (external, frame) = (sight.from, sight.frame);
             let Some(internal) = view.internal_of(asked, &sight) else { continue };
-            let given = Given { internal, external, at: sight.record.at, frame };
+            let given = Given { internal, external, at: sight.record.at, frame, clashes };
             first.entry((internal, external)).or_insert(given);
         }
     }
     let mut given: Vec<_> = first.into_values().collect();
-    given.sort_unstable_by_key(|given| given.at);
+    given.sort_unstable_by_key(|given| given.frame);
     given
+}
+
+/// The external ports that are not those of the internal endpoints, as they were first seen, and the
+/// frames that show them.
+pub fn changed(view: &View<'_>) -> (Vec<(Instant, u16)>, Vec<Frame>) {
+    let mut given = given(view);
+    given.retain(|given| !given.is_kept());
+    (ports(&given), given.iter().map(|given| given.frame).collect())
 }
 
 /// How external ports lie.
@@ -161,7 +187,7 @@ pub enum Row {
 /// Ports are in a row if they lie as close together as their number and their common step explain.
 /// The order in which they were first seen may differ from that in which they were given out by as
 /// much as the path reorders.
-pub fn step(ports: &[(Instant, u16)]) -> Row {
+pub fn row(ports: &[(Instant, u16)]) -> Row {
     let unwrapped = unwrapped(ports);
     let mut sorted: Vec<_> = unwrapped.iter().map(|(_, port)| *port).collect();
     sorted.sort_unstable();
@@ -170,13 +196,19 @@ pub fn step(ports: &[(Instant, u16)]) -> Row {
     let step = gaps.fold(0, greatest_common_divisor);
     let steps = i32::try_from(sorted.len()).unwrap_or(i32::MAX);
     let span = sorted.last().unwrap_or(&0) - sorted.first().unwrap_or(&0);
-    if step == 0 || span > step.saturating_mul(steps).saturating_mul(MOST_GAPS) {
-        return Row::Scattered;
-    }
-    match order(&unwrapped) {
-        order if order >= ORDERLY => Row::Along(step),
-        order if order <= 1.0 - ORDERLY => Row::Along(-step),
-        _ => Row::Disordered,
+    let most = |gaps: i32| step.saturating_mul(steps).saturating_mul(gaps);
+    if steps < FEWEST_IN_A_ROW {
+        Row::Disordered
+    } else if span > most(SCATTERED_GAPS) {
+        Row::Scattered
+    } else if span > most(MOST_GAPS) {
+        Row::Disordered
+    } else {
+        match order(&unwrapped) {
+            order if order >= ORDERLY => Row::Along(step),
+            order if order <= -ORDERLY => Row::Along(-step),
+            _ => Row::Disordered,
+        }
     }
 }
 
@@ -192,18 +224,21 @@ fn unwrapped(ports: &[(Instant, u16)]) -> Vec<(Instant, i32)> {
     ports.iter().map(|(at, port)| (*at, unwrap(i32::from(*port)))).collect()
 }
 
-/// Of all pairs at different times, the share in which the later port is the higher.
+/// How many standard deviations later ports tend to be the higher ones, against what chance alone
+/// would show: Kendall's rank correlation over all pairs at different times.
 fn order(ports: &[(Instant, i32)]) -> f64 {
-    let (mut rising, mut all) = (0u32, 0u32);
+    let (mut balance, mut all) = (0i32, 0i32);
     for (place, (at, port)) in ports.iter().enumerate() {
         for (later, higher) in &ports[place + 1..] {
             if later > at && port != higher {
                 all += 1;
-                rising += u32::from(higher > port);
+                balance += (higher - port).signum();
             }
         }
     }
-    if all == 0 { 0.5 } else { f64::from(rising) / f64::from(all) }
+    let n = ports.len() as f64;
+    let deviation = (2.0 * (2.0 * n + 5.0) / (9.0 * n * (n - 1.0)).max(1.0)).sqrt();
+    if all == 0 { 0.0 } else { f64::from(balance) / f64::from(all) / deviation }
 }
 
 const fn greatest_common_divisor(a: i32, b: i32) -> i32 {
@@ -230,12 +265,19 @@ fn predictions(ports: &[(Instant, u16)], step: i32) -> Vec<Prediction> {
 /// Fewer external ports say nothing of a rule.
 const FEWEST_PORTS: usize = 8;
 
-/// Ports in sequence that are this many times as far apart as their number explains are not in
+/// Nor do fewer distinct ones of a row.
+const FEWEST_IN_A_ROW: i32 = 6;
+
+/// Ports in sequence that are this many times as far apart as their number explains may be no
 /// sequence, or others take most of them.
 const MOST_GAPS: i32 = 4;
 
-/// The share of pairs in order that a sequence has to show.
-const ORDERLY: f64 = 0.65;
+/// Ports this many times as far apart are none: others would have to take a port for each
+/// millisecond that we look.
+const SCATTERED_GAPS: i32 = 16;
+
+/// The standard deviations from chance that the order of a sequence has to show.
+const ORDERLY: f64 = 2.5;
 
 /// Nobody took a port while we looked; somebody may while we punch.
 const CONFIDENCE: f64 = 0.9;

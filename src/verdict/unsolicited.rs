@@ -61,7 +61,7 @@ impl Meeting {
 
 /// The first reset or ICMP error about this very SYN.
 fn answer_to(view: &View<'_>, asked: &Asked, shot: &Sight<'_>) -> Option<FirstAnswer> {
-    view.frames(asked.probe).find_map(|(frame, record)| {
+    view.frames(asked.probe).iter().find_map(|&(frame, record)| {
         let (value, icmp) = match (record.packet.segment(), record.packet.icmp_error()) {
             _ if !record.inbound || record.place != shot.record.place => return None,
             (Some(segment), _) if segment.is_reset() && segment.ack == shot.segment.seq + 1 => {

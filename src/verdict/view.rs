@@ -11,9 +11,8 @@ use crate::wire::{Endpoint, Segment};
 
 /// A run with its packets by probe and its facts by what they say.
 pub struct View<'a> {
-    run: &'a Run,
     asked: Vec<Asked>,
-    by_probe: BTreeMap<ProbeId, Vec<usize>>,
+    by_probe: BTreeMap<ProbeId, Packets<'a>>,
     pub remotes: Option<Remotes>,
     pub effort: Effort,
     pub internal: Vec<IpAddr>,
@@ -23,6 +22,14 @@ pub struct View<'a> {
     pub listened: Option<Instant>,
     swallowed: bool,
     alone: bool,
+}
+
+/// The packets of one probe.
+#[derive(Default)]
+struct Packets<'a> {
+    frames: Vec<(Frame, &'a Record)>,
+    /// Its segments by where they were seen.
+    sights: [Vec<Sight<'a>>; 4],
 }
 
 /// A probe and what it asked.
@@ -55,7 +62,6 @@ pub struct Sight<'a> {
 impl<'a> View<'a> {
     pub fn new(run: &'a Run) -> Self {
         let mut view = Self {
-            run,
             asked: Vec::new(),
             by_probe: BTreeMap::new(),
             remotes: None,
@@ -69,7 +75,7 @@ impl<'a> View<'a> {
         run.facts.iter().for_each(|(_, fact)| view.take(fact));
         for (place, record) in run.trace.iter().enumerate() {
             if let Some(probe) = record.probe {
-                view.by_probe.entry(probe).or_default().push(place);
+                view.by_probe.entry(probe).or_default().add(place + 1, record);
             }
         }
         view
@@ -108,34 +114,18 @@ impl<'a> View<'a> {
     }
 
     /// The frames of a probe, with their records.
-    pub fn frames(&self, probe: ProbeId) -> impl Iterator<Item = (Frame, &'a Record)> {
-        let places = self.by_probe.get(&probe).map_or(&[][..], Vec::as_slice);
-        places.iter().map(|place| (place + 1, &self.run.trace[*place]))
-    }
-
-    /// When a frame was seen.
-    pub fn seen_at(&self, frame: Frame) -> Instant {
-        self.run.trace[frame - 1].at
+    pub fn frames(&self, probe: ProbeId) -> &[(Frame, &'a Record)] {
+        self.by_probe.get(&probe).map_or(&[], |packets| &packets.frames)
     }
 
     /// The segments of a probe that were seen there.
-    pub fn sights(&self, probe: ProbeId, at: At) -> impl Iterator<Item = Sight<'a>> {
-        let (prober, inbound) = match at {
-            At::LeftProber => (true, false),
-            At::ReachedProber => (true, true),
-            At::LeftReflector => (false, false),
-            At::ReachedReflector => (false, true),
-        };
-        self.frames(probe).filter_map(move |(frame, record)| {
-            let here = (record.place == Place::Prober) == prober && record.inbound == inbound;
-            let (from, to) = record.packet.endpoints().filter(|_| here)?;
-            Some(Sight { frame, record, from, to, segment: record.packet.segment()? })
-        })
+    pub fn sights(&self, probe: ProbeId, at: At) -> &[Sight<'a>] {
+        self.by_probe.get(&probe).map_or(&[], |packets| &packets.sights[at as usize])
     }
 
     /// The bare SYNs among them.
     pub fn syns(&self, probe: ProbeId, at: At) -> impl Iterator<Item = Sight<'a>> {
-        self.sights(probe, at).filter(|sight| sight.segment.is_bare_syn())
+        self.sights(probe, at).iter().filter(|sight| sight.segment.is_bare_syn()).copied()
     }
 
     /// Why something that had to arrive did not, as far as this host knows.
@@ -182,6 +172,24 @@ impl<'a> View<'a> {
     fn came_from(&self, probe: ProbeId, internal: Endpoint, seen: &Sight<'_>) -> bool {
         let mut own = self.syns(probe, At::LeftProber).filter(|sight| sight.from == internal);
         own.any(|sight| is_same(&sight, seen))
+    }
+}
+
+impl<'a> Packets<'a> {
+    fn add(&mut self, frame: Frame, record: &'a Record) {
+        self.frames.push((frame, record));
+        let (Some((from, to)), Some(segment)) =
+            (record.packet.endpoints(), record.packet.segment())
+        else {
+            return;
+        };
+        let at = match (record.place, record.inbound) {
+            (Place::Prober, false) => At::LeftProber,
+            (Place::Prober, true) => At::ReachedProber,
+            (Place::Reflector(_), false) => At::LeftReflector,
+            (Place::Reflector(_), true) => At::ReachedReflector,
+        };
+        self.sights[at as usize].push(Sight { frame, record, from, to, segment });
     }
 }
 

@@ -1,0 +1,246 @@
+//! What of a behaviour can be observed, from the definitions of RFC 4787, RFC 5382 and RFC 7857
+//! alone: nothing here knows how the classifier works. Whatever one behaviour hides of another has
+//! its line in `docs/hidden.md`; the line's name stands at the branch.
+
+use tso_probe::nat::{
+    Answer, Assignment, CrossingSegment, Fallback, Filtering, Hairpinning, Knobs, Mapping, Pooling,
+    PortAssignment, Sharing, UnsolicitedSyn,
+};
+use tso_probe::time::Duration;
+use tso_probe::verdict::{Finding, Findings, Unknown};
+
+/// From where, and how long, a NAT is observed.
+#[derive(Clone, Copy, Debug)]
+pub struct Vantage {
+    /// Whether reflectors have two addresses between them.
+    pub second_address: bool,
+    /// Whether a second internal host takes part.
+    pub second_internal: bool,
+    /// Whether answers are waited for that come only after seconds.
+    pub patient: bool,
+}
+
+/// Findings without their evidence.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Observation {
+    pub mapping: Result<Mapping, Unknown>,
+    pub on_port_clash: Result<Clash, Unknown>,
+    pub filtering: Result<Filtering, Unknown>,
+    pub filtering_established: Result<Filtering, Unknown>,
+    pub port_assignment: Result<(PortAssignment, Option<i32>), Unknown>,
+    pub unmapped_port: Result<Met, Unknown>,
+    pub filtered_port: Result<Met, Unknown>,
+    /// The segment that is blocked, if one is.
+    pub simultaneous_open: Result<Option<CrossingSegment>, Unknown>,
+    pub hairpinning: Result<Hairpinning, Unknown>,
+}
+
+/// What two hosts that want one port meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Clash {
+    pub mapping: Mapping,
+    pub port_assignment: PortAssignment,
+    pub overlapping: bool,
+    pub order_counts: bool,
+}
+
+/// What met an unsolicited SYN: the answer, an ICMP error's code, and after how many milliseconds.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Met {
+    pub value: UnsolicitedSyn,
+    pub icmp: Option<String>,
+    pub after_ms: Option<u64>,
+}
+
+/// What can be observed of this NAT. `around` is how long a packet takes from a reflector to it and
+/// back.
+pub fn observable(knobs: &Knobs, vantage: Vantage, around: Duration) -> Observation {
+    let unmapped_port = met(knobs, vantage, around);
+    Observation {
+        mapping: mapping(knobs, vantage),
+        on_port_clash: on_port_clash(knobs, vantage),
+        filtering: filtering(knobs.filtering, vantage),
+        filtering_established: filtering(knobs.filtering_established, vantage),
+        port_assignment: Ok(port_assignment(knobs)),
+        filtered_port: filtered_port(knobs, vantage, &unmapped_port),
+        unmapped_port,
+        simultaneous_open: Ok(knobs.blocks),
+        hairpinning: hairpinning(knobs, vantage),
+    }
+}
+
+/// RFC 4787 §4.1, with internal ports that no two hosts want.
+fn mapping(knobs: &Knobs, vantage: Vantage) -> Result<Mapping, Unknown> {
+    // hidden.md, overlapping: without a clash every remote sees the one port that is preserved.
+    let seen = if overlaps(knobs) { Mapping::EndpointIndependent } else { knobs.mapping };
+    match seen {
+        Mapping::AddressAndPortDependent => Ok(seen),
+        // hidden.md, one address: all that differs by the address looks alike.
+        _ if !vantage.second_address => Err(Unknown::NeedsSecondAddress),
+        _ => Ok(seen),
+    }
+}
+
+fn on_port_clash(knobs: &Knobs, vantage: Vantage) -> Result<Clash, Unknown> {
+    if !vantage.second_internal {
+        return Err(Unknown::NeedsSecondInternal);
+    }
+    // hidden.md, one address.
+    if knobs.mapping != Mapping::AddressAndPortDependent && !vantage.second_address {
+        return Err(Unknown::NeedsSecondAddress);
+    }
+    Ok(Clash {
+        mapping: knobs.mapping,
+        port_assignment: match (knobs.ports, knobs.on_clash) {
+            (Assignment::Overloading, _) => PortAssignment::Overloading,
+            (Assignment::Random, _) | (Assignment::Preservation(_), Fallback::Random) => {
+                PortAssignment::Random
+            }
+            (Assignment::Sequential(_), _)
+            | (Assignment::Preservation(_), Fallback::Sequential(_)) => PortAssignment::Sequential,
+        },
+        overlapping: overlaps(knobs) || knobs.ports == Assignment::Overloading,
+        order_counts: knobs.ports == Assignment::Preservation(Sharing::OverlappingReuse),
+    })
+}
+
+/// RFC 7857 §3: two hosts have one external port at once, towards different remotes.
+fn overlaps(knobs: &Knobs) -> bool {
+    use Sharing::{Overlapping, OverlappingReuse};
+    matches!(knobs.ports, Assignment::Preservation(Overlapping | OverlappingReuse))
+}
+
+/// RFC 4787 §5.
+fn filtering(filtering: Filtering, vantage: Vantage) -> Result<Filtering, Unknown> {
+    match filtering {
+        // hidden.md, one address.
+        Filtering::EndpointIndependent | Filtering::AddressDependent if !vantage.second_address => {
+            Err(Unknown::NeedsSecondAddress)
+        }
+        _ => Ok(filtering),
+    }
+}
+
+/// RFC 4787 §4.2.1, with internal ports that no two hosts want: overloading is preservation then.
+fn port_assignment(knobs: &Knobs) -> (PortAssignment, Option<i32>) {
+    match knobs.ports {
+        Assignment::Preservation(_) | Assignment::Overloading => {
+            (PortAssignment::Preservation, None)
+        }
+        Assignment::Sequential(step) => (PortAssignment::Sequential, Some(step)),
+        Assignment::Random => (PortAssignment::Random, None),
+    }
+}
+
+/// RFC 5382 §4.3.
+fn met(knobs: &Knobs, vantage: Vantage, around: Duration) -> Result<Met, Unknown> {
+    let unsolicited = knobs.unsolicited;
+    let silent = unsolicited.answer == Answer::Silence;
+    if !vantage.patient && (silent || !unsolicited.after.is_zero()) {
+        return Err(Unknown::NotWaited);
+    }
+    let after = u64::try_from((unsolicited.after + around).as_millis()).expect("seconds");
+    let answer = |value, icmp| Met { value, icmp, after_ms: Some(after) };
+    Ok(match unsolicited.answer {
+        Answer::Silence => Met { value: UnsolicitedSyn::Dropped, icmp: None, after_ms: None },
+        Answer::Reset => answer(UnsolicitedSyn::Reset, None),
+        Answer::Unreachable(code) => answer(UnsolicitedSyn::IcmpError, Some(format!("3/{code}"))),
+    })
+}
+
+fn filtered_port(
+    knobs: &Knobs,
+    vantage: Vantage,
+    unmapped: &Result<Met, Unknown>,
+) -> Result<Met, Unknown> {
+    match knobs.filtering {
+        // hidden.md, filtering: nothing that is mapped is filtered.
+        Filtering::EndpointIndependent => Err(Unknown::HiddenByOtherBehaviour),
+        Filtering::AddressDependent if !vantage.second_address => {
+            Err(Unknown::HiddenByOtherBehaviour)
+        }
+        _ => unmapped.clone(),
+    }
+}
+
+/// RFC 5382 §7.2.
+fn hairpinning(knobs: &Knobs, vantage: Vantage) -> Result<Hairpinning, Unknown> {
+    let whereabouts = whereabouts(knobs, vantage);
+    if !can_be_reached(knobs, vantage) {
+        return Err(whereabouts.expect_err("what nobody can reach, nobody knows how to reach"));
+    }
+    if knobs.hairpinning != Hairpinning::Unsupported {
+        return Ok(knobs.hairpinning);
+    }
+    whereabouts?;
+    if knobs.pooling == Pooling::Arbitrary {
+        // hidden.md, arbitrary pooling: which of the addresses was meant is anybody's guess.
+        return Err(Unknown::HiddenByOtherBehaviour);
+    }
+    let unfiltered = filtering(knobs.filtering, vantage) == Ok(Filtering::EndpointIndependent);
+    if !unfiltered && knobs.blocks == Some(CrossingSegment::SynIn) {
+        // hidden.md, crossing SYNs: those that open the filter cross those that would come in.
+        return Err(Unknown::HiddenByOtherBehaviour);
+    }
+    Ok(Hairpinning::Unsupported)
+}
+
+/// Whether one internal endpoint can aim at where another is open for it.
+fn can_be_reached(knobs: &Knobs, vantage: Vantage) -> bool {
+    match (knobs.mapping, knobs.filtering) {
+        (Mapping::EndpointIndependent, _) | (_, Filtering::EndpointIndependent) => true,
+        _ => match knobs.ports {
+            Assignment::Preservation(_) | Assignment::Overloading => true,
+            // hidden.md, random ports: where a port is open for the NAT's own address, nothing shows.
+            Assignment::Random => false,
+            // Whoever sees one port for all remotes sees no need to predict another.
+            Assignment::Sequential(_) => mapping(knobs, vantage).is_ok(),
+        },
+    }
+}
+
+/// Whether it is known that it did, so that silence means something.
+fn whereabouts(knobs: &Knobs, vantage: Vantage) -> Result<(), Unknown> {
+    let seen = mapping(knobs, vantage);
+    match knobs.ports {
+        Assignment::Preservation(_) | Assignment::Overloading => Ok(()),
+        _ if seen? == Mapping::EndpointIndependent => Ok(()),
+        Assignment::Sequential(_) => Ok(()),
+        Assignment::Random => match filtering(knobs.filtering, vantage)? {
+            Filtering::EndpointIndependent => Ok(()),
+            _ => Err(Unknown::HiddenByOtherBehaviour),
+        },
+    }
+}
+
+/// What a judge found.
+pub fn found(findings: &Findings) -> Observation {
+    let unsolicited = &findings.unsolicited_syn;
+    Observation {
+        mapping: result(&findings.mapping, |value, _| *value),
+        on_port_clash: result(&findings.on_port_clash, |clash, _| Clash {
+            mapping: clash.mapping,
+            port_assignment: clash.port_assignment,
+            overlapping: clash.overlapping,
+            order_counts: clash.order_counts,
+        }),
+        filtering: result(&findings.filtering.after_syn, |value, _| *value),
+        filtering_established: result(&findings.filtering.established, |value, _| *value),
+        port_assignment: result(&findings.port_assignment, |value, ports| (*value, ports.step)),
+        unmapped_port: result(&unsolicited.unmapped_port, met_of),
+        filtered_port: result(&unsolicited.filtered_port, met_of),
+        simultaneous_open: result(&findings.simultaneous_open, |_, at| at.blocked_at),
+        hairpinning: result(&findings.hairpinning, |value, _| *value),
+    }
+}
+
+fn met_of(value: &UnsolicitedSyn, details: &tso_probe::verdict::Answered) -> Met {
+    Met { value: *value, icmp: details.icmp.clone(), after_ms: details.after_ms }
+}
+
+fn result<T, D, R>(finding: &Finding<T, D>, of_known: impl Fn(&T, &D) -> R) -> Result<R, Unknown> {
+    match finding {
+        Finding::Known { value, details, .. } => Ok(of_known(value, details)),
+        Finding::Unknown { why, .. } => Err(*why),
+    }
+}
