@@ -62,6 +62,9 @@ impl Plan {
         self.unseen = self.unseen.saturating_sub(1);
         let source = packet.endpoints().map(|(source, _)| source);
         let probe = source.and_then(|source| self.probe_at(source));
+        if let Some(preflight) = &mut self.preflight {
+            preflight.handle(now, Event::Left(packet.clone()));
+        }
         let (place, inbound, volley) = (Place::Prober, false, None);
         self.record(Record { at: now, place, inbound, probe, volley, packet });
     }

@@ -29,16 +29,10 @@ pub fn on_port_clash(
     let (late, more) = agreed(last.iter().map(|clash| Ok(clash.answer())), view.no_answer())?;
     evidence.extend(more);
     let (changed, frames) = changed(view);
-    let kept = first.iter().chain(&last).all(|clash| clash.kept);
     let overloading = early.overloading || late.overloading;
     let value = OnPortClash {
         mapping: worst(early.same.class_on_clash(), late.same.class_on_clash())?,
-        port_assignment: match (overloading, kept) {
-            (true, _) => PortAssignment::Overloading,
-            // Each has an external address of its own: there is nothing to clash for.
-            (false, true) => PortAssignment::Preservation,
-            (false, false) => fallback(&changed, assignment)?,
-        },
+        port_assignment: fallback(&changed, overloading, assignment)?,
         overlapping: early.overlapping || late.overlapping,
         order_counts: early.same != late.same,
     };
@@ -64,9 +58,15 @@ fn worst(
 /// How the port was chosen where the wanted one was taken.
 fn fallback(
     changed: &[(Instant, u16)],
+    overloading: bool,
     assignment: Option<PortAssignment>,
 ) -> Result<PortAssignment, Unknown> {
+    if overloading {
+        return Ok(PortAssignment::Overloading);
+    }
     match assignment.ok_or(Unknown::NoAnswer)? {
+        // Each host has an external address of its own: they do not clash.
+        PortAssignment::Preservation if changed.is_empty() => Ok(PortAssignment::Preservation),
         PortAssignment::Preservation => match row(changed) {
             Row::Along(_) | Row::Near => Ok(PortAssignment::Sequential),
             Row::Scattered => Ok(PortAssignment::Random),
@@ -84,8 +84,6 @@ struct Clash {
     overloading: bool,
     /// Whether they were seen as one towards different remotes.
     overlapping: bool,
-    /// Whether the second one kept its port all the same.
-    kept: bool,
     frames: Vec<Frame>,
 }
 
@@ -131,7 +129,6 @@ fn clash(
         same: Same::of(&got),
         overloading: got[0] == held,
         overlapping: got[1..].contains(&held),
-        kept: got[0].port() == internal.port(),
         frames,
     }))
 }

@@ -24,7 +24,7 @@ fn attacked(how: &str) {
         "core",
         "table inet count {
            counter strangers { }
-           chain all { type filter hook prerouting priority -400
+           chain passing { type filter hook prerouting priority -400
              ip saddr 203.0.113.0/24 tcp sport { 5383, 5384 } ip daddr != 198.51.100.1 counter name strangers
              ip saddr 203.0.113.0/24 tcp sport { 5383, 5384 } tcp dport 80 counter name strangers
            }

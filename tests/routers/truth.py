@@ -225,6 +225,7 @@ def clash(remotes, listeners):
         "mapping": max(classes, key=STRICTNESS.index),
         "port_assignment": clash_assignment(choices),
         "overlapping": overlapping,
+        "order_counts": set(classes[0::2]) != set(classes[1::2]),
     }, held
 
 
