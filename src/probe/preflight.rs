@@ -26,7 +26,7 @@ pub struct Preflight {
 impl Preflight {
     /// Openings from `internal`.
     pub fn new(probe: ProbeId, internal: Endpoint, contacts: Vec<Contact>) -> Self {
-        let endpoints = contacts.iter().map(|contact| contact.remote).collect();
+        let endpoints: Vec<_> = contacts.iter().map(|contact| contact.remote).collect();
         let contacts = Contacts::at_once(probe, internal, contacts);
         let stuck = endpoints.iter().map(|endpoint| (*endpoint, 0)).collect();
         Self { contacts, endpoints, stuck, left: BTreeSet::new(), arrived: BTreeSet::new() }
