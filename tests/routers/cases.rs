@@ -177,7 +177,15 @@ const ROUTERS: &[Router] = &[
             input!("drop"),
             forward!("iifname wan tcp flags & (syn|ack) == syn drop")
         ),
-        must_be: &[("/simultaneous_open/blocked_at", "syn-in")],
+        // Where no SYN at all comes in, this NAT and a path that loses SYNs are alike.
+        may_be_unknown: &[
+            ("/simultaneous_open", "lossy-path"),
+            ("/filtering", "lossy-path"),
+            ("/filtering/established", "lossy-path"),
+            ("/hairpinning", "lossy-path"),
+            ("/hairpinning", "hidden-by-other-behaviour"),
+        ],
+        exit: 3,
         ..Router::PLAIN
     },
     Router {
