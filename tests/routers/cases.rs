@@ -184,6 +184,7 @@ const ROUTERS: &[Router] = &[
             ("/simultaneous_open", "lossy-path"),
             ("/filtering", "lossy-path"),
             ("/filtering/established", "lossy-path"),
+            ("/unsolicited_syn/filtered_port", "lossy-path"),
             ("/hairpinning", "lossy-path"),
             ("/hairpinning", "hidden-by-other-behaviour"),
         ],
