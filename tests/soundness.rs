@@ -15,7 +15,7 @@ use std::thread;
 
 use observable::{Observation, Vantage, found, observable};
 use tso_probe::engine::{Effort, Run};
-use tso_probe::nat::Knobs;
+use tso_probe::nat::{Hairpinning, Knobs};
 use tso_probe::sim::{Reflectors, classify};
 use tso_probe::time::Duration;
 use tso_probe::verdict::{Finding, Findings, Unknown, Verdict, judge};
@@ -218,7 +218,13 @@ fn wrong(world: &World, run: &Run, verdict: &Verdict) -> Vec<String> {
         )*};
     }
     same!(mapping on_port_clash filtering filtering_established);
-    same!(simultaneous_open hairpinning);
+    same!(simultaneous_open);
+    // What comes back shows hairpinning, even where nothing was to be expected.
+    let right = match found.hairpinning {
+        Ok(Hairpinning::Unsupported) => truth.hairpinning == found.hairpinning,
+        found => found.is_err() || found == Ok(knobs.hairpinning),
+    };
+    check("hairpinning", format!("{:?}, not {:?}", found.hairpinning, truth.hairpinning), right);
     // Which way a sequence goes may stay unknown.
     let ports = &found.port_assignment;
     let right = match (ports, &truth.port_assignment) {

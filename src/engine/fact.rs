@@ -171,6 +171,9 @@ pub enum Question {
     CompanionSyn,
     /// No question: a SYN,ACK in answer to a SYN, to prove the path alive.
     CompanionSynAck,
+    /// No question: a bare SYN once a SYN,ACK has answered ours. It passes where a SYN that answers
+    /// a SYN does not.
+    CompanionLateSyn,
 }
 
 /// When in the life of the second internal endpoint the clash comes.

@@ -318,7 +318,8 @@ impl Plan {
 
     fn targets(&self, questions: &[Question]) -> Targets {
         let aims = |question: &Question, repetition| self.children.aims(*question, repetition);
-        let companions = [Question::CompanionSyn, Question::CompanionSynAck];
+        let companions =
+            [Question::CompanionSyn, Question::CompanionSynAck, Question::CompanionLateSyn];
         let repetition = |number| questions.iter().flat_map(|asked| aims(asked, number)).collect();
         Targets {
             tests: (0..self.patience.repetitions).map(repetition).collect(),

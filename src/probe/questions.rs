@@ -62,7 +62,7 @@ impl Questions {
     /// How many ports a plan needs.
     pub const fn ports_needed(patience: &Patience) -> usize {
         // Preflight and companions; each repetition; the attempts in sequence.
-        3 + patience.repetitions as usize * (5 + 2 + 2 + 2) + ATTEMPTS * 5
+        4 + patience.repetitions as usize * (5 + 2 + 2 + 2) + ATTEMPTS * 5
     }
 
     /// Openings with every endpoint that the questions need.
@@ -78,8 +78,9 @@ impl Questions {
     /// The probes that begin with contacts of their own.
     pub fn opening(&mut self) -> Vec<Asked> {
         let mut all = vec![
-            self.companion(Question::CompanionSyn, Kind::Syn),
-            self.companion(Question::CompanionSynAck, Kind::SynAck),
+            self.companion(Question::CompanionSyn),
+            self.companion(Question::CompanionSynAck),
+            self.companion(Question::CompanionLateSyn),
         ];
         for repetition in 0..self.patience.repetitions {
             let mut ask = |question, probe| all.push(Asked { question, repetition, probe });
@@ -115,23 +116,27 @@ impl Questions {
         Asked { question: Question::HairpinningPredicted, repetition: 0, probe }
     }
 
-    fn companion(&mut self, question: Question, kind: Kind) -> Asked {
+    fn companion(&mut self, question: Question) -> Asked {
         let remotes = [Some(self.remotes.contacted), self.remotes.other_address];
         let remotes: Vec<_> = remotes.into_iter().flatten().collect();
         let (probe, internal) = (self.number(), self.endpoint());
         let seq = Some(self.random.next_u32().into());
-        // A NAT may drop a SYN that answers a SYN: one beside the SYN,ACK, whose connection has gone on,
-        // can still show that SYNs come through.
-        let kinds: &[Kind] = if kind == Kind::Syn { &[kind] } else { &[kind, Kind::Syn] };
-        let back = |kind: Kind| {
-            move |remote: &Endpoint| Back { from: *remote, seen_at: *remote, kind, seq }
+        let (kind, answer) = match question {
+            Question::CompanionSynAck => (Kind::SynAck, Answer::Nothing),
+            Question::CompanionLateSyn => (Kind::Syn, Answer::SynAck),
+            _ => (Kind::Syn, Answer::Nothing),
         };
-        let shots = kinds.iter().flat_map(|kind| remotes.iter().map(back(*kind))).collect();
-        let contacts = self.contacts(&remotes, Answer::Nothing);
-        let outreach = Outreach::new(probe, internal, contacts, shots);
-        let probe: Box<dyn Probe> = match kind {
-            Kind::Syn => Box::new(Companion::new(outreach)),
-            Kind::SynAck => Box::new(outreach),
+        let back = |remote: &Endpoint| Back { from: *remote, seen_at: *remote, kind, seq };
+        let shots = remotes.iter().map(back).collect();
+        let contacts = self.contacts(&remotes, answer);
+        let contacts = contacts.into_iter().map(|contact| match answer {
+            Answer::SynAck => contact.held(FIRST_BLOCK),
+            _ => contact,
+        });
+        let outreach = Outreach::new(probe, internal, contacts.collect(), shots);
+        let probe: Box<dyn Probe> = match question {
+            Question::CompanionSyn => Box::new(Companion::new(outreach)),
+            _ => Box::new(outreach),
         };
         Asked { question, repetition: 0, probe }
     }

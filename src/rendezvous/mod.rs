@@ -1,5 +1,6 @@
 //! What stands outside the NAT and cooperates: the reflector.
 
+mod flow;
 mod limits;
 mod reflector;
 

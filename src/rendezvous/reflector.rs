@@ -11,6 +11,7 @@ use std::net::IpAddr;
 use rand::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
+use super::flow::{Flow, conversation};
 use super::limits::{Limits, Rate};
 use crate::engine::{Event, Name, Party, Step};
 use crate::time::{Duration, Instant};
@@ -49,16 +50,6 @@ struct Client {
     rate: Rate,
     leaves: Instant,
     welcomed: bool,
-}
-
-/// One connection that a probe concerns.
-#[derive(Clone, Copy, Debug)]
-struct Flow {
-    client: Name,
-    probe: ProbeId,
-    answer: Answer,
-    /// Our initial sequence number.
-    isn: Seq,
 }
 
 /// What tells a segment that was crafted from every other one: its own and remote endpoint, its
@@ -186,8 +177,8 @@ impl Reflector {
         let known = self.recognise(remote, own, &packet);
         let known = known.or_else(|| self.flows.get(&(remote, own)).copied());
         let Some(flow) = known else { return };
-        if let Some(segment) = packet.segment().and_then(|segment| flow.answer_to(segment)) {
-            self.answer(now, flow.client, Packet::marked(own, remote, segment));
+        if let Some(answer) = flow.answer_to(&packet) {
+            self.answer(now, flow.client, answer);
         }
         let packet = PacketText(packet);
         let saw = Message::Saw { probe: flow.probe, at: now, packet };
@@ -349,26 +340,6 @@ impl Crafted {
             numbers: (segment.seq, segment.ack),
             timestamp: segment.options.timestamps().map(|(value, _)| value),
         })
-    }
-}
-
-impl Flow {
-    fn answer_to(&self, segment: &Segment) -> Option<Segment> {
-        let wanted = match self.answer {
-            Answer::Nothing => false,
-            Answer::SynAck => segment.is_bare_syn(),
-            Answer::Cross => segment.is_syn_ack(),
-        };
-        let echo = segment.options.timestamps().map_or(0, |(value, _)| value);
-        wanted.then(|| Segment::syn_ack(self.isn, segment.seq + 1, self.isn.0, echo))
-    }
-}
-
-/// The remote and own endpoint that an arriving packet concerns.
-fn conversation(packet: &Packet) -> Option<(Endpoint, Endpoint)> {
-    match packet.icmp_error() {
-        Some(icmp) => Some((icmp.quote.destination, icmp.quote.source)),
-        None => packet.endpoints(),
     }
 }
 

@@ -182,6 +182,7 @@ pub const fn question(question: Question) -> &'static str {
         Question::PortClash(_) => "asks what happens on a port clash",
         Question::CompanionSyn => "proves that SYNs get through",
         Question::CompanionSynAck => "proves that SYN,ACKs get through",
+        Question::CompanionLateSyn => "proves that SYNs get through where one was answered",
     }
 }
 

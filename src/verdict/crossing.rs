@@ -100,7 +100,9 @@ fn beside_of(
         let stamp = sight.segment.options.timestamps().map(|(value, _)| value);
         answers.iter().any(|seen| {
             let echo = seen.segment.options.timestamps().map(|(_, echo)| echo);
-            seen.to == beside && echo.is_some() && echo == stamp
+            // A NAT may strip timestamps; the answer repeats the identification too.
+            let same_id = seen.record.packet.id == sight.record.packet.id;
+            seen.to == beside && (same_id || (echo.is_some() && echo == stamp))
         })
     };
     [left.len(), left.iter().filter(arrived).count(), left.iter().filter(answered).count()]

@@ -154,30 +154,19 @@ fn groups(times: &[Instant], outage: Duration) -> Vec<usize> {
 struct Sent {
     volley: Volley,
     at: Instant,
-    kind: Kind,
+    kind: Question,
     arrived: bool,
-}
-
-/// The kinds of companions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    /// A bare SYN that answers a SYN.
-    Syn,
-    /// A bare SYN where a SYN,ACK has passed.
-    LateSyn,
-    SynAck,
 }
 
 fn inward(view: &View<'_>) -> BTreeMap<IpAddr, Inward> {
     let mut sent: BTreeMap<IpAddr, Vec<Sent>> = BTreeMap::new();
-    for question in [Question::CompanionSyn, Question::CompanionSynAck] {
-        for asked in view.asked(question) {
+    for kind in [Question::CompanionSyn, Question::CompanionSynAck, Question::CompanionLateSyn] {
+        for asked in view.asked(kind) {
             let arrivals = view.sights(asked.probe, At::ReachedProber);
             let arrived: BTreeSet<_> = arrivals.iter().flat_map(marks).collect();
             for sight in view.sights(asked.probe, At::LeftReflector) {
                 let Some(volley) = sight.record.volley else { continue };
                 let arrived = marks(sight).iter().any(|mark| arrived.contains(mark));
-                let kind = kind(question, sight);
                 let companion = Sent { volley, at: sight.record.at, kind, arrived };
                 sent.entry(sight.from.ip()).or_default().push(companion);
             }
@@ -191,14 +180,6 @@ fn inward(view: &View<'_>) -> BTreeMap<IpAddr, Inward> {
     all
 }
 
-fn kind(question: Question, sight: &Sight<'_>) -> Kind {
-    match (question, sight.segment.is_bare_syn()) {
-        (_, false) => Kind::SynAck,
-        (Question::CompanionSyn, true) => Kind::Syn,
-        (_, true) => Kind::LateSyn,
-    }
-}
-
 /// Counts the SYNs shot at a probe, from each endpoint of which at least one arrived. Once a
 /// connection has gone on, a NAT that follows it may drop a repeated SYN for its own reasons: such
 /// SYNs count only where no others pass.
@@ -208,7 +189,7 @@ fn count_syns(view: &View<'_>, asked: &Asked, all: &mut BTreeMap<IpAddr, Inward>
     let passes: BTreeSet<_> = arrived.iter().map(|(from, _)| *from).collect();
     let gone_on = match asked.question {
         Question::SimultaneousOpen => return,
-        question => question == Question::CompanionSynAck,
+        question => question == Question::CompanionLateSyn,
     };
     let shots = view.syns(asked.probe, At::LeftReflector);
     for shot in shots.filter(|shot| passes.contains(&shot.from)) {
@@ -234,12 +215,13 @@ impl Inward {
     fn of(mut companions: Vec<Sent>) -> Self {
         let passes = |kind| companions.iter().any(|sent| sent.kind == kind && sent.arrived);
         // Late SYNs stand in for SYNs that this NAT drops.
-        let (syns, syn_acks) = (passes(Kind::Syn), passes(Kind::SynAck));
-        let late = passes(Kind::LateSyn) && !syns;
+        let syns = passes(Question::CompanionSyn);
+        let late = passes(Question::CompanionLateSyn) && !syns;
+        let syn_acks = passes(Question::CompanionSynAck);
         companions.retain(|sent| match sent.kind {
-            Kind::Syn => syns,
-            Kind::LateSyn => late,
-            Kind::SynAck => syn_acks,
+            Question::CompanionSyn => syns,
+            Question::CompanionLateSyn => late,
+            _ => syn_acks,
         });
         companions.sort_unstable_by_key(|sent| sent.at);
         let mut inward = Self { late, ..Self::default() };
