@@ -1,44 +1,11 @@
 //! What a plan hears: packets on its own interface, and what its reflectors say.
 
-use std::collections::BTreeMap;
-
 use super::plan::{Plan, Stage, number};
 use super::{NEVER, Probe};
-use crate::engine::{Event, Fact, Name, Party, Place, Question, Record, Step, Trouble};
+use crate::engine::{Event, Fact, Name, Party, Place, Record, Step, Trouble};
 use crate::time::Instant;
 use crate::wire::control::{Message, PacketText, ProbeId, VERSION, Volley};
 use crate::wire::{Endpoint, Packet};
-
-/// External endpoints as reflectors reported them.
-#[derive(Debug, Default)]
-pub struct Sightings {
-    /// In order of first sight.
-    pub externals: Vec<Endpoint>,
-    /// The first external endpoint of each probe that asks for its mapping.
-    firsts: BTreeMap<ProbeId, Endpoint>,
-    /// Whether one of them was seen elsewhere too.
-    diverging: bool,
-    /// Whether a SYN of ours came back to another internal endpoint.
-    pub hairpinned: bool,
-}
-
-impl Sightings {
-    fn add(&mut self, question: Option<Question>, probe: ProbeId, external: Endpoint) {
-        if !self.externals.contains(&external) {
-            self.externals.push(external);
-        }
-        if question == Some(Question::Mapping) {
-            self.diverging |= *self.firsts.entry(probe).or_insert(external) != external;
-        }
-    }
-
-    /// Whether ports differ by the remote and lie close together: worth trying to predict them.
-    pub fn look_sequential(&self) -> bool {
-        let ports = || self.externals.iter().map(|external| external.port());
-        let span = ports().max().unwrap_or(0) - ports().min().unwrap_or(0);
-        self.diverging && span < CLOSE
-    }
-}
 
 impl Plan {
     fn record(&mut self, record: Record) {
@@ -260,6 +227,3 @@ fn is_usable(endpoints: &[Endpoint]) -> bool {
         _ => false,
     }
 }
-
-/// Random ports seldom all lie within a sixteenth of the range.
-const CLOSE: u16 = 4_096;
