@@ -7,7 +7,8 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use super::parse::{Listen, parse_delay, parse_ports};
-use super::request::{CONTROL_PORT, Host, PROBE_PORTS};
+use super::request::Host;
+use crate::rendezvous::{CONTROL_PORT, PROBE_PORTS};
 use crate::time::Duration;
 
 /// Tells how a NAT treats TCP (RFC 5382), with packets as proof.

@@ -20,9 +20,7 @@ pub use evidence::check as check_evidence;
 pub use exit::Exit;
 pub use failure::Failure;
 pub use finish::finish;
-pub use request::{
-    CONTROL_PORT, Classify, Form, Host, Modelled, Output, PROBE_PORTS, Request, Serve, Source,
-};
+pub use request::{Classify, Form, Host, Modelled, Output, Request, Serve, Source};
 pub use screen::{Progress, Screen};
 
 use args::CommandLine;

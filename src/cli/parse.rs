@@ -3,7 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
-use super::request::{CONTROL_PORT, Host};
+use super::request::Host;
+use crate::rendezvous::CONTROL_PORT;
 use crate::time::Duration;
 
 /// Where to listen: `ADDR`, `ADDR:PORT`, `[ADDR]:PORT`.

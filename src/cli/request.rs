@@ -10,6 +10,7 @@ use super::args::{ClassifyArgs, Command, CommandLine, LabCommand, ServeArgs};
 use super::config::{self, Config, REFLECTOR, Surroundings};
 use super::failure::Failure;
 use crate::engine::Effort;
+use crate::rendezvous::{CONTROL_PORT, PROBE_PORTS};
 use crate::time::Duration;
 
 /// What to do.
@@ -115,13 +116,6 @@ pub struct Serve {
     /// How much is said on the way; zero is the least.
     pub verbosity: u8,
 }
-
-/// The port for control connections, if none is given: the number of the RFC, which nobody has
-/// registered.
-pub const CONTROL_PORT: u16 = 5382;
-
-/// The ports for probes, if none are given.
-pub const PROBE_PORTS: [u16; 2] = [5383, 5384];
 
 impl Request {
     /// What the command line asks for, given the surroundings.

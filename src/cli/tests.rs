@@ -8,6 +8,7 @@ use clap::{CommandFactory, Parser};
 use super::args::CommandLine;
 use super::*;
 use crate::engine::Effort;
+use crate::rendezvous::{CONTROL_PORT, PROBE_PORTS};
 use crate::time::Duration;
 
 #[test]

@@ -58,7 +58,7 @@ pub enum Event {
     },
     /// The peer said this.
     Told(Name, Message),
-    /// What the peer said is no message.
+    /// What the peer said is no message; nothing more of it is read.
     Garbled(Name),
     /// The control connection with this peer is gone, or never came to be.
     Lost(Name),

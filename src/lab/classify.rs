@@ -14,7 +14,7 @@ use crate::os::poll::Waker;
 use crate::os::signals::Signals;
 use crate::os::tun::Tun;
 use crate::os::{self, Error};
-use crate::rendezvous::{Limits, Reflector};
+use crate::rendezvous::{CONTROL_PORT, Limits, PROBE_PORTS, Reflector};
 use crate::sim::{Link, Weather};
 use crate::time::Duration;
 use crate::wire::Endpoint;
@@ -132,6 +132,3 @@ fn translators(behaviours: &[Behaviour], seed: u64) -> Vec<(Translator, BTreeSet
     });
     translators.collect()
 }
-
-const CONTROL_PORT: u16 = 5382;
-const PROBE_PORTS: [u16; 2] = [5383, 5384];

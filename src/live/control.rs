@@ -21,8 +21,17 @@ struct Link {
     name: Name,
     stream: Stream,
     joined: bool,
+    hearing: Hearing,
     incoming: Vec<u8>,
     outgoing: Vec<u8>,
+}
+
+/// Whether a peer is listened to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hearing {
+    Open,
+    /// What it said last was nonsense: nothing that follows can be trusted.
+    Closed,
 }
 
 /// Whether a link is still there.
@@ -62,7 +71,8 @@ impl Control {
         let name = Name(self.named);
         self.named += 1;
         let (incoming, outgoing) = (Vec::new(), Vec::new());
-        self.links.push(Link { name, stream, joined: false, incoming, outgoing });
+        let (joined, hearing) = (false, Hearing::Open);
+        self.links.push(Link { name, stream, joined, hearing, incoming, outgoing });
     }
 
     /// Says something to a peer. One who does not read loses the connection.
@@ -94,7 +104,7 @@ impl Control {
     /// What to wait for.
     pub fn interests(&self) -> impl Iterator<Item = Interest<'_>> {
         let listeners = self.listeners.iter().map(Interest::read);
-        listeners.chain(self.links.iter().map(Link::interest))
+        listeners.chain(self.links.iter().filter_map(Link::interest))
     }
 
     /// What has happened on all connections.
@@ -134,10 +144,15 @@ impl Control {
 }
 
 impl Link {
-    fn interest(&self) -> Interest<'_> {
+    fn interest(&self) -> Option<Interest<'_>> {
         let writing = !self.joined || !self.outgoing.is_empty();
-        let want = if writing { Want::Both } else { Want::Read };
-        Interest { want, ..Interest::read(&self.stream) }
+        let want = match (self.hearing, writing) {
+            (Hearing::Open, true) => Want::Both,
+            (Hearing::Open, false) => Want::Read,
+            (Hearing::Closed, true) => Want::Write,
+            (Hearing::Closed, false) => return None,
+        };
+        Some(Interest { want, ..Interest::read(&self.stream) })
     }
 
     fn join(&mut self, events: &mut Vec<Event>) -> Fate {
@@ -168,37 +183,40 @@ impl Link {
         Fate::Stands
     }
 
+    /// Reads what has come, but no more at a time than others can wait for.
     fn read(&mut self, events: &mut Vec<Event>) -> Fate {
         let mut buffer = [0; 16 * 1024];
-        while self.joined {
+        for _ in 0..READS_AT_A_TIME {
+            if !self.joined || self.hearing == Hearing::Closed {
+                break;
+            }
             match self.stream.read(&mut buffer) {
-                Ok(Some(0)) | Err(_) => {
-                    self.take_lines(events);
-                    return Fate::Gone;
-                }
+                Ok(Some(0)) | Err(_) => return Fate::Gone,
                 Ok(Some(read)) => self.incoming.extend(&buffer[..read]),
                 Ok(None) => break,
             }
-            if self.take_lines(events) == Fate::Gone {
-                return Fate::Gone;
-            }
+            self.take_lines(events);
         }
         Fate::Stands
     }
 
-    fn take_lines(&mut self, events: &mut Vec<Event>) -> Fate {
+    fn take_lines(&mut self, events: &mut Vec<Event>) {
         while let Some(end) = self.incoming.iter().position(|octet| *octet == b'\n') {
             let line: Vec<_> = self.incoming.drain(..=end).collect();
-            events.push(match from_line(&line) {
-                Ok(message) => Event::Told(self.name, message),
-                Err(_) => Event::Garbled(self.name),
-            });
+            match from_line(&line) {
+                Ok(message) => events.push(Event::Told(self.name, message)),
+                Err(_) => return self.close_ears(events),
+            }
         }
         if self.incoming.len() > LONGEST_LINE {
-            events.push(Event::Garbled(self.name));
-            return Fate::Gone;
+            self.close_ears(events);
         }
-        Fate::Stands
+    }
+
+    fn close_ears(&mut self, events: &mut Vec<Event>) {
+        self.hearing = Hearing::Closed;
+        self.incoming = Vec::new();
+        events.push(Event::Garbled(self.name));
     }
 }
 
@@ -213,5 +231,8 @@ const MOST_WAITING: u16 = 64;
 /// A reflector's own limit is lower; this one bounds what a flood can hold open.
 const MOST_LINKS: usize = 256;
 
+/// A link is read this often before it is the others' turn.
+const READS_AT_A_TIME: usize = 2;
+
 /// What a peer may leave unread: every report of a long run.
-const MOST_UNREAD: usize = 4 * 1024 * 1024;
+const MOST_UNREAD: usize = 1024 * 1024;

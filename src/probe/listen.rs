@@ -1,44 +1,11 @@
 //! What a plan hears: packets on its own interface, and what its reflectors say.
 
-use std::collections::BTreeMap;
-
 use super::plan::{Plan, Stage, number};
 use super::{NEVER, Probe};
-use crate::engine::{Event, Fact, Name, Party, Place, Question, Record, Step, Trouble};
+use crate::engine::{Event, Fact, Name, Party, Place, Record, Step, Trouble};
 use crate::time::Instant;
 use crate::wire::control::{Message, PacketText, ProbeId, VERSION, Volley};
 use crate::wire::{Endpoint, Packet};
-
-/// External endpoints as reflectors reported them.
-#[derive(Debug, Default)]
-pub struct Sightings {
-    /// In order of first sight.
-    pub externals: Vec<Endpoint>,
-    /// The first external endpoint of each probe that asks for its mapping.
-    firsts: BTreeMap<ProbeId, Endpoint>,
-    /// Whether one of them was seen elsewhere too.
-    diverging: bool,
-    /// Whether a SYN of ours came back to another internal endpoint.
-    pub hairpinned: bool,
-}
-
-impl Sightings {
-    fn add(&mut self, question: Option<Question>, probe: ProbeId, external: Endpoint) {
-        if !self.externals.contains(&external) {
-            self.externals.push(external);
-        }
-        if question == Some(Question::Mapping) {
-            self.diverging |= *self.firsts.entry(probe).or_insert(external) != external;
-        }
-    }
-
-    /// Whether ports differ by the remote and lie close together: worth trying to predict them.
-    pub fn look_sequential(&self) -> bool {
-        let ports = || self.externals.iter().map(|external| external.port());
-        let span = ports().max().unwrap_or(0) - ports().min().unwrap_or(0);
-        self.diverging && span < CLOSE
-    }
-}
 
 impl Plan {
     fn record(&mut self, record: Record) {
@@ -62,6 +29,9 @@ impl Plan {
         self.unseen = self.unseen.saturating_sub(1);
         let source = packet.endpoints().map(|(source, _)| source);
         let probe = source.and_then(|source| self.probe_at(source));
+        if let Some(preflight) = &mut self.preflight {
+            preflight.handle(now, Event::Left(packet.clone()));
+        }
         let (place, inbound, volley) = (Place::Prober, false, None);
         self.record(Record { at: now, place, inbound, probe, volley, packet });
     }
@@ -125,6 +95,10 @@ impl Plan {
             return self.fail([Trouble::Nonsense { reflector: trouble }]);
         }
         let Some(reflector) = self.reflectors.get_mut(&name) else { return };
+        if !reflector.endpoints.is_empty() {
+            // Welcomed already.
+            return self.fail([Trouble::Nonsense { reflector: trouble }]);
+        }
         let round_trip = now.since(reflector.greeted);
         // Half a round trip before now is when it read its clock.
         let then = now - round_trip / 2;
@@ -253,6 +227,3 @@ fn is_usable(endpoints: &[Endpoint]) -> bool {
         _ => false,
     }
 }
-
-/// Random ports seldom all lie within a sixteenth of the range.
-const CLOSE: u16 = 4_096;

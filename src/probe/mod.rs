@@ -17,6 +17,7 @@ mod plan;
 mod preflight;
 mod questions;
 mod sequence;
+mod sightings;
 mod volley;
 
 pub use patience::Patience;

@@ -11,10 +11,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 
 use super::children::Children;
-use super::listen::Sightings;
 use super::patience::{ANNOUNCE, CHECK, FINISH, GREET, JOIN, OPEN, Patience, SEQUENCE, settle};
 use super::preflight::Preflight;
 use super::questions::Questions;
+use super::sightings::Sightings;
 use super::volley::{Targets, block};
 use super::{NEVER, Probe};
 use crate::engine::{Effort, Fact, Name, Question, Remotes, Step, Trouble};

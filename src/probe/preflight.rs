@@ -1,7 +1,7 @@
 //! Before any question to the NAT: do the reflectors answer an ordinary opening, at every endpoint
 //! that the questions need? What fails here is an error about a reflector, never a finding.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Probe;
 use super::contact::{Contact, Contacts};
@@ -15,6 +15,8 @@ use crate::wire::control::{Expectation, Message, ProbeId};
 pub struct Preflight {
     contacts: Contacts,
     endpoints: Vec<Endpoint>,
+    /// How many SYNs went to each endpoint while none of them was seen to leave.
+    stuck: BTreeMap<Endpoint, u32>,
     /// Endpoints whose SYN,ACK was seen to leave.
     left: BTreeSet<Endpoint>,
     /// Endpoints whose SYN,ACK arrived here.
@@ -24,14 +26,20 @@ pub struct Preflight {
 impl Preflight {
     /// Openings from `internal`.
     pub fn new(probe: ProbeId, internal: Endpoint, contacts: Vec<Contact>) -> Self {
-        let endpoints = contacts.iter().map(|contact| contact.remote).collect();
+        let endpoints: Vec<_> = contacts.iter().map(|contact| contact.remote).collect();
         let contacts = Contacts::at_once(probe, internal, contacts);
-        Self { contacts, endpoints, left: BTreeSet::new(), arrived: BTreeSet::new() }
+        let stuck = endpoints.iter().map(|endpoint| (*endpoint, 0)).collect();
+        Self { contacts, endpoints, stuck, left: BTreeSet::new(), arrived: BTreeSet::new() }
     }
 
-    /// What is wrong with each endpoint that has not answered.
+    /// What is wrong with each endpoint that has not answered; but if this host kept SYNs back,
+    /// that alone.
     pub fn troubles(&self) -> Vec<Trouble> {
         let silent = self.endpoints.iter().filter(|endpoint| !self.arrived.contains(endpoint));
+        let packets = silent.clone().filter_map(|endpoint| self.stuck.get(endpoint)).sum();
+        if packets > 0 {
+            return vec![Trouble::HostFirewall { packets }];
+        }
         silent.map(|endpoint| self.trouble(*endpoint)).collect()
     }
 
@@ -52,7 +60,11 @@ impl Party for Preflight {
             return Step::Wait(super::NEVER);
         }
         match self.contacts.next(now) {
-            Some(syn) => Step::Send(syn),
+            Some(syn) => {
+                let to = syn.endpoints().map(|(_, to)| to);
+                to.and_then(|to| self.stuck.get_mut(&to)).into_iter().for_each(|sent| *sent += 1);
+                Step::Send(syn)
+            }
             None => Step::Wait(self.contacts.wakes()),
         }
     }
@@ -65,6 +77,9 @@ impl Party for Preflight {
                     self.arrived.insert(from);
                     self.contacts.hush(from);
                 }
+            }
+            Event::Left(packet) => {
+                packet.endpoints().and_then(|(_, to)| self.stuck.remove(&to));
             }
             Event::Told(_, Message::Saw { packet, .. }) => self.contacts.saw_again(now, &packet.0),
             Event::Told(_, Message::Sent { packet, .. }) => {

@@ -7,6 +7,10 @@ use crate::time::{Duration, Instant};
 pub struct Limits {
     /// Control connections at once.
     pub clients: usize,
+    /// Control connections at once from one address: several probers may be behind one NAT.
+    pub clients_of_one_address: usize,
+    /// How long a connection may stay without a greeting.
+    pub greeting: Duration,
     /// SYNs that one client may announce.
     pub expectations: usize,
     /// Connections that one client's SYNs may make known.
@@ -30,6 +34,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             clients: 64,
+            clients_of_one_address: 8,
+            greeting: Duration::from_secs(5),
             expectations: 256,
             flows: 1_024,
             addresses: 16,

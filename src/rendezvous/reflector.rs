@@ -82,9 +82,11 @@ impl Reflector {
     }
 
     fn joined(&mut self, now: Instant, name: Name, remote: Endpoint) {
-        if self.clients.len() >= self.limits.clients {
-            self.refuse(name, Refusal::Busy);
-            return self.steps.push_back(Step::HangUp(name));
+        let neighbours = self.clients.values().filter(|client| client.remote.ip() == remote.ip());
+        if self.clients.len() >= self.limits.clients
+            || neighbours.count() >= self.limits.clients_of_one_address
+        {
+            return self.show_out(name, Refusal::Busy);
         }
         let client = Client {
             remote,
@@ -93,7 +95,7 @@ impl Reflector {
             flows: 0,
             shots: 0,
             rate: Rate::default(),
-            leaves: now + self.limits.stay,
+            leaves: now + self.limits.greeting,
             welcomed: false,
         };
         self.clients.insert(name, client);
@@ -103,7 +105,10 @@ impl Reflector {
         let Some(client) = self.clients.get_mut(&name) else { return };
         match message {
             Message::Hello { version } => {
-                client.welcomed = version == VERSION;
+                if version == VERSION && !client.welcomed {
+                    client.welcomed = true;
+                    client.leaves = now + self.limits.stay;
+                }
                 let (observed, endpoints) = (client.remote, self.endpoints.clone());
                 let welcome = Message::Welcome { version: VERSION, observed, endpoints, now };
                 self.steps.push_back(Step::Tell(name, welcome));
@@ -118,6 +123,13 @@ impl Reflector {
 
     fn refuse(&mut self, name: Name, why: Refusal) {
         self.steps.push_back(Step::Tell(name, Message::Refused { why }));
+    }
+
+    /// Refuses, and ends the connection.
+    fn show_out(&mut self, name: Name, why: Refusal) {
+        self.refuse(name, why);
+        self.steps.push_back(Step::HangUp(name));
+        self.forget(name);
     }
 
     fn expect(&mut self, name: Name, expectations: Vec<Expectation>) {
@@ -312,7 +324,7 @@ impl Party for Reflector {
             Event::Arrived(packet) => self.arrived(now, packet),
             Event::Left(packet) => self.left(now, packet),
             Event::Lost(name) => self.forget(name),
-            Event::Garbled(name) => self.refuse(name, Refusal::OutOfTurn),
+            Event::Garbled(name) => self.show_out(name, Refusal::OutOfTurn),
             Event::Interrupted | Event::HostFailed(_) => self.steps.push_back(Step::Done),
             Event::DeadlinePassed => {}
         }

@@ -11,7 +11,7 @@ use super::world::{Host, World};
 use crate::engine::{Effort, Run};
 use crate::nat::{Behaviour, Pooling};
 use crate::probe::{Plan, Setting};
-use crate::rendezvous::{Limits, Reflector};
+use crate::rendezvous::{CONTROL_PORT, Limits, PROBE_PORTS, Reflector};
 use crate::time::{Duration, Instant};
 use crate::wire::Endpoint;
 
@@ -154,10 +154,6 @@ const EXTERNAL: [IpAddr; 2] =
 const REFLECTOR: [IpAddr; 2] =
     [IpAddr::V4(Ipv4Addr::new(203, 0, 113, 10)), IpAddr::V4(Ipv4Addr::new(203, 0, 113, 11))];
 
-/// Where a reflector takes control connections.
-const CONTROL_PORT: u16 = 5382;
-/// Where it takes probes.
-const PROBE_PORTS: [u16; 2] = [5383, 5384];
 /// Where control connections come from.
 const CONTROL_PORTS: [u16; 2] = [61_001, 61_002];
 

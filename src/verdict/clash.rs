@@ -65,6 +65,8 @@ fn fallback(
         return Ok(PortAssignment::Overloading);
     }
     match assignment.ok_or(Unknown::NoAnswer)? {
+        // Each host has an external address of its own: they do not clash.
+        PortAssignment::Preservation if changed.is_empty() => Ok(PortAssignment::Preservation),
         PortAssignment::Preservation => match row(changed) {
             Row::Along(_) | Row::Near => Ok(PortAssignment::Sequential),
             Row::Scattered => Ok(PortAssignment::Random),

@@ -35,6 +35,8 @@ struct Inward {
     syns_sent: u32,
     syns_lost: u32,
     longest_outage: Duration,
+    /// Whether only late SYNs pass.
+    late: bool,
 }
 
 /// The way out.
@@ -178,25 +180,35 @@ fn inward(view: &View<'_>) -> BTreeMap<IpAddr, Inward> {
     all
 }
 
-/// Counts the SYNs shot at a probe, from each endpoint of which at least one arrived.
+/// Counts the SYNs shot at a probe, from each endpoint of which at least one arrived. Once a
+/// connection has gone on, a NAT that follows it may drop a repeated SYN for its own reasons: such
+/// SYNs count only where no others pass.
 fn count_syns(view: &View<'_>, asked: &Asked, all: &mut BTreeMap<IpAddr, Inward>) {
     let arrivals = view.syns(asked.probe, At::ReachedProber);
     let arrived: BTreeSet<_> = arrivals.flat_map(|sight| marks(&sight)).collect();
     let passes: BTreeSet<_> = arrived.iter().map(|(from, _)| *from).collect();
+    let gone_on = match asked.question {
+        Question::SimultaneousOpen => return,
+        question => question == Question::CompanionLateSyn,
+    };
     let shots = view.syns(asked.probe, At::LeftReflector);
     for shot in shots.filter(|shot| passes.contains(&shot.from)) {
         let inward = all.entry(shot.from.ip()).or_default();
+        if gone_on && !inward.late {
+            continue;
+        }
         inward.syns_sent += 1;
         inward.syns_lost += u32::from(!marks(&shot).iter().any(|mark| arrived.contains(mark)));
     }
 }
 
-/// By what one of several repeated segments is known: its timestamp, or if a NAT stripped that its
-/// identification.
-fn marks(sight: &Sight<'_>) -> [(Endpoint, u32); 2] {
+/// By what one of several repeated segments of a probe is known: whether it is a SYN,ACK, and its
+/// timestamp, or if a NAT stripped that its identification.
+fn marks(sight: &Sight<'_>) -> [(Endpoint, (bool, u32)); 2] {
     let stamp = sight.segment.options.timestamps().map(|(value, _)| value);
     let id = u32::from(sight.record.packet.id);
-    [(sight.from, stamp.unwrap_or(id)), (sight.from, id)]
+    let kind = sight.segment.is_syn_ack();
+    [(sight.from, (kind, stamp.unwrap_or(id))), (sight.from, (kind, id))]
 }
 
 impl Inward {
@@ -212,7 +224,7 @@ impl Inward {
             _ => syn_acks,
         });
         companions.sort_unstable_by_key(|sent| sent.at);
-        let mut inward = Self::default();
+        let mut inward = Self { late, ..Self::default() };
         let mut dead = BTreeSet::new();
         let mut last_seen = companions.first().map(|sent| sent.at);
         for Sent { volley, at, arrived, .. } in companions {

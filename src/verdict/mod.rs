@@ -132,7 +132,6 @@ pub struct Verdict {
     /// One plain paragraph: what this means for a punch.
     pub summary: String,
     /// What spoiled the run, if anything did, in words. Not said of the NAT.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub troubles: Vec<String>,
     /// The same as values, for whoever chooses the exit code.
     #[serde(skip)]

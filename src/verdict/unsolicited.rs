@@ -89,14 +89,16 @@ fn met(view: &View<'_>, liveness: &Liveness, meetings: Vec<Meeting>) -> Result<M
     if answers.is_empty() {
         return silence(view, liveness, &tried);
     }
-    if answers.len() < tried.len() {
+    // RFC 1812 §4.3.2.8: ICMP errors are limited in rate, so some for all is what was to be seen.
+    let limited = answers.iter().all(|answer| answer.value == UnsolicitedSyn::IcmpError);
+    if answers.len() < tried.len() && !limited {
         // One port answered and another did not: loss explains it, or a contradiction.
         return Err(silence(view, liveness, &tried).err().unwrap_or(Unknown::Contradicted));
     }
     answered(&answers)
 }
 
-/// All ports were answered: alike, after about the same time.
+/// The answers are all that was to come: alike, after about the same time.
 fn answered(answers: &[&FirstAnswer]) -> Result<Met, Unknown> {
     let mut after: Vec<_> = answers.iter().map(|answer| answer.after).collect();
     after.sort_unstable();

@@ -3,6 +3,7 @@
 //! The prober asks the reflector to expect SYNs and to shoot crafted segments; the reflector reports
 //! every segment of a probe exactly as it saw it. Packets travel as their line of text.
 
+use std::net::Ipv4Addr;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -192,7 +193,27 @@ pub fn to_line(message: &Message) -> Vec<u8> {
 /// # Errors
 /// Says what is wrong and at which column.
 pub fn from_line(line: &[u8]) -> Result<Message, String> {
-    serde_json::from_slice(line).map_err(|error| error.to_string())
+    let read = serde_json::from_slice(line).map_err(|error| error.to_string());
+    read.or_else(|error| strange_greeting(line).ok_or(error))
+}
+
+/// The greeting of another version, of which nothing but the version can be read.
+fn strange_greeting(line: &[u8]) -> Option<Message> {
+    #[derive(Deserialize)]
+    #[serde(tag = "message", rename_all = "kebab-case")]
+    enum Greeting {
+        Hello { version: u16 },
+        Welcome { version: u16 },
+    }
+    let nowhere = Endpoint::new(Ipv4Addr::UNSPECIFIED.into(), 0);
+    let (observed, endpoints, now) = (nowhere, Vec::new(), Instant::START);
+    match serde_json::from_slice(line).ok()? {
+        Greeting::Hello { version: VERSION } | Greeting::Welcome { version: VERSION } => None,
+        Greeting::Hello { version } => Some(Message::Hello { version }),
+        Greeting::Welcome { version } => {
+            Some(Message::Welcome { version, observed, endpoints, now })
+        }
+    }
 }
 
 #[cfg(test)]

@@ -183,8 +183,11 @@ fn before_a_hello_and_out_of_turn_everything_is_refused() {
     ] {
         assert_eq!(bench.says(2, message), refused(2, Refusal::OutOfTurn));
     }
-    assert_eq!(bench.handle(Event::Garbled(Name(2))), refused(2, Refusal::OutOfTurn));
     assert_eq!(bench.says(1, Message::Finished), refused(1, Refusal::OutOfTurn));
+    let mut shown_out = refused(2, Refusal::OutOfTurn);
+    shown_out.push(Step::HangUp(Name(2)));
+    assert_eq!(bench.handle(Event::Garbled(Name(2))), shown_out);
+    assert_eq!(bench.says(2, Message::Hello { version: VERSION }), []);
 }
 
 #[test]
