@@ -177,6 +177,8 @@ const ROUTERS: &[Router] = &[
             input!("drop"),
             forward!("iifname wan tcp flags & (syn|ack) == syn drop")
         ),
+        // A SYN that a mapping lets in nowhere cannot come back in.
+        may_be_unknown: &[("/hairpinning", "hidden-by-other-behaviour")],
         must_be: &[("/simultaneous_open/blocked_at", "syn-in")],
         ..Router::PLAIN
     },
