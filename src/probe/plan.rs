@@ -349,8 +349,12 @@ impl Plan {
     }
 
     fn complete(&mut self) {
-        if self.reflectors.values().all(|reflector| reflector.finished) {
+        let silent = self.lacking(|reflector| !reflector.finished);
+        if silent.is_empty() {
             self.note(Fact::Complete);
+        }
+        for reflector in silent {
+            self.note(Fact::Trouble(Trouble::Silent { reflector }));
         }
         if self.unseen > 0 {
             self.note(Fact::Trouble(Trouble::HostFirewall { packets: self.unseen }));
