@@ -19,6 +19,8 @@ pub struct Children {
     list: Vec<Child>,
     by_probe: BTreeMap<ProbeId, usize>,
     by_internal: BTreeMap<Endpoint, (usize, ProbeId)>,
+    /// Whether a SYN is to go out behind those of this moment, to show whether they got through.
+    owes_beat: bool,
 }
 
 struct Child {
@@ -76,7 +78,17 @@ impl Children {
                 step => return Some(step),
             }
         }
-        None
+        let owes = std::mem::take(&mut self.owes_beat);
+        self.list
+            .iter_mut()
+            .filter(|_| owes)
+            .find_map(|child| child.asked.probe.beat(now).map(Step::Send))
+    }
+
+    /// Has a SYN go out behind those of this moment. A limiter that lets it through had room for
+    /// those before it.
+    pub const fn owe_beat(&mut self) {
+        self.owes_beat = true;
     }
 
     /// When one of them wants to be polled.

@@ -7,8 +7,8 @@ use super::patience::BEAT;
 use super::volley::Aim;
 use crate::engine::{Event, Party, Step};
 use crate::time::Instant;
-use crate::wire::Endpoint;
 use crate::wire::control::{Expectation, ProbeId};
+use crate::wire::{Endpoint, Packet};
 
 /// An outreach that goes on to send SYNs once it was seen.
 #[derive(Debug)]
@@ -32,14 +32,8 @@ impl Party for Companion {
         if !self.is_open() {
             return Step::Wait(until);
         }
-        if self.due <= now {
-            self.due = now + BEAT;
-            self.beats += 1;
-            if let Some(beat) = self.outreach.contacts().beat(self.beats) {
-                return Step::Send(beat);
-            }
-        }
-        Step::Wait(until.min(self.due))
+        let due = (self.due <= now).then(|| self.beat(now)).flatten();
+        due.map_or(Step::Wait(until.min(self.due)), Step::Send)
     }
 
     fn handle(&mut self, now: Instant, event: Event) {
@@ -58,6 +52,13 @@ impl Probe for Companion {
 
     fn aims(&self) -> Vec<Aim> {
         self.outreach.aims()
+    }
+
+    fn beat(&mut self, now: Instant) -> Option<Packet> {
+        let beat = self.outreach.contacts().beat(self.beats + 1).filter(|_| self.is_open())?;
+        self.beats += 1;
+        self.due = now + BEAT;
+        Some(beat)
     }
 
     fn is_open(&self) -> bool {

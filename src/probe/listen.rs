@@ -1,5 +1,7 @@
 //! What a plan hears: packets on its own interface, and what its reflectors say.
 
+use std::net::IpAddr;
+
 use super::plan::{Plan, Stage, number};
 use super::{NEVER, Probe};
 use crate::engine::{Event, Fact, Name, Party, Place, Record, Step, Trouble};
@@ -16,8 +18,7 @@ impl Plan {
         let probe = self.probe_at(packet.receiver());
         let (place, inbound, volley) = (Place::Prober, true, None);
         self.record(Record { at: now, place, inbound, probe, volley, packet: packet.clone() });
-        let from_reflector =
-            self.reflectors.values().flat_map(|r| &r.endpoints).any(|e| e.ip() == packet.source);
+        let from_reflector = self.is_reflector(packet.source);
         let syn = packet.segment().is_some_and(|segment| segment.is_bare_syn());
         self.sightings.hairpinned |= syn && !from_reflector;
         if let Some(probe) = probe {
@@ -158,6 +159,18 @@ impl Plan {
         }
     }
 
+    fn sends(&mut self, step: &Step) {
+        let Step::Send(packet) = step else { return };
+        self.unseen += 1;
+        if !self.is_reflector(packet.destination) {
+            self.children.owe_beat();
+        }
+    }
+
+    fn is_reflector(&self, address: IpAddr) -> bool {
+        self.reflectors.values().flat_map(|r| &r.endpoints).any(|end| end.ip() == address)
+    }
+
     fn wakes(&mut self, now: Instant) -> Instant {
         let own = match self.stage {
             Stage::Checking => match self.preflight.as_mut().map(|preflight| preflight.poll(now)) {
@@ -181,7 +194,7 @@ impl Party for Plan {
                 return step;
             }
             if let Some(step) = self.children_step(now) {
-                self.unseen += u32::from(matches!(step, Step::Send(_)));
+                self.sends(&step);
                 return step;
             }
             if self.stage == Stage::Over {

@@ -25,8 +25,8 @@ pub use plan::{Plan, Setting};
 
 use crate::engine::Party;
 use crate::time::Instant;
-use crate::wire::Endpoint;
 use crate::wire::control::{Expectation, ProbeId};
+use crate::wire::{Endpoint, Packet};
 use volley::Aim;
 
 /// A party that asks the NAT one question, as a plan sees it.
@@ -45,6 +45,11 @@ trait Probe: Party {
     /// Whether all of the above is known: every mapping that it needs has been seen from outside.
     fn is_open(&self) -> bool {
         true
+    }
+
+    /// A SYN to go out beside others at once, if it has any to prove the way out alive with.
+    fn beat(&mut self, _: Instant) -> Option<Packet> {
+        None
     }
 
     /// Whether it needs no more time, volleys apart.

@@ -45,7 +45,8 @@ struct Outward {
     sent: u32,
     lost: u32,
     longest_outage: Duration,
-    last_seen: Option<Instant>,
+    /// When those left that were seen at a reflector, in order.
+    seen: Vec<Instant>,
 }
 
 impl Liveness {
@@ -78,13 +79,19 @@ impl Liveness {
         self.accept(groups.iter().map(lost).product())
     }
 
-    /// The same for tries that went out and would have come in, beside no companions.
+    /// The same for tries that went out and would have come in again. Each counts that a SYN left
+    /// behind which got through.
     pub fn silence_around(&self, tries: &[Instant]) -> Result<f64, Unknown> {
         let inward = self.inward.values().max_by_key(|inward| inward.longest_outage);
         let inward = inward.ok_or(Unknown::NoAnswer)?;
+        let beside = |at: &&Instant| {
+            let next = self.outward.seen.partition_point(|seen| seen < *at);
+            self.outward.seen.get(next).is_some_and(|seen| seen.since(**at) <= BESIDE)
+        };
+        let tries: Vec<_> = tries.iter().filter(beside).copied().collect();
         let outage = inward.longest_outage.max(self.outward.longest_outage);
         let loss = (inward.loss() + self.outward.loss()).min(1.0);
-        self.accept(loss.powi(count(groups(tries, outage).len())))
+        self.accept(loss.powi(count(groups(&tries, outage).len())))
     }
 
     /// The same for tries beside each of which another segment was sent, given how many of these
@@ -97,8 +104,8 @@ impl Liveness {
     }
 
     /// Until when the way out was alive.
-    pub const fn last_seen_out(&self) -> Option<Instant> {
-        self.outward.last_seen
+    pub fn last_seen_out(&self) -> Option<Instant> {
+        self.outward.seen.last().copied()
     }
 
     fn accept(&self, bound: f64) -> Result<f64, Unknown> {
@@ -254,9 +261,9 @@ fn outward(view: &View<'_>) -> Outward {
             outward.sent += 1;
             if marks(&beat).iter().any(|(_, mark)| seen.contains(mark)) {
                 let at = beat.record.at;
-                let outage = outward.last_seen.map_or(Duration::ZERO, |last| at.since(last));
+                let outage = outward.seen.last().map_or(Duration::ZERO, |last| at.since(*last));
                 outward.longest_outage = outward.longest_outage.max(outage);
-                outward.last_seen = Some(at);
+                outward.seen.push(at);
             } else {
                 outward.lost += 1;
             }
@@ -264,6 +271,9 @@ fn outward(view: &View<'_>) -> Outward {
     }
     outward
 }
+
+/// Two packets that left this close together met the same path.
+const BESIDE: Duration = Duration::from_millis(10);
 
 /// What has to be assumed where no segment with the same flags is known to pass.
 const UNPROVEN_LOSS: f64 = 0.25;
