@@ -214,7 +214,10 @@ impl Party for Plan {
                 return step;
             }
             if let Some(step) = self.children_step(now) {
-                self.unseen += u32::from(matches!(step, Step::Send(_)));
+                if let Step::Send(packet) = &step {
+                    self.unseen += 1;
+                    self.begun.sent(packet);
+                }
                 return step;
             }
             if self.stage == Stage::Over {

@@ -129,7 +129,11 @@ impl Network {
         let all: Vec<_> = ["serve"].iter().chain(arguments).copied().collect();
         let mut running = Running::start(self.tso_probe(host, &all));
         let said = running.line();
-        assert!(!said.is_empty(), "the reflector does not serve: {}", running.wait(PATIENCE).stderr);
+        assert!(
+            !said.is_empty(),
+            "the reflector does not serve: {}",
+            running.wait(PATIENCE).stderr
+        );
         running
     }
 
@@ -147,7 +151,9 @@ impl Network {
 
 impl Drop for Network {
     fn drop(&mut self) {
-        for name in namespaces().iter().filter(|name| name.starts_with(&format!("{}-", self.prefix))) {
+        for name in
+            namespaces().iter().filter(|name| name.starts_with(&format!("{}-", self.prefix)))
+        {
             let deleted = Command::new("ip").args(["netns", "del", name]).status();
             if !deleted.is_ok_and(|status| status.success()) {
                 eprintln!("could not delete the namespace {name}");

@@ -218,18 +218,36 @@ const ROUTERS: &[Router] = &[
 pub const TESTS: &[(&str, fn())] = &[
     ("masquerade_and_drop_is_classified_as_sockets_find_it", || compare("masquerade_and_drop")),
     ("masquerade_and_reset_is_classified_as_sockets_find_it", || compare("masquerade_and_reset")),
-    ("masquerade_and_icmp_port_unreachable_is_classified_as_sockets_find_it", || compare("masquerade_and_icmp_port_unreachable")),
-    ("masquerade_and_icmp_host_prohibited_is_classified_as_sockets_find_it", || compare("masquerade_and_icmp_host_prohibited")),
-    ("masquerade_and_icmp_admin_prohibited_is_classified_as_sockets_find_it", || compare("masquerade_and_icmp_admin_prohibited")),
-    ("masquerade_and_no_rule_for_what_comes_in_is_classified_as_sockets_find_it", || compare("masquerade_and_no_rule_for_what_comes_in")),
-    ("masquerade_fully_random_is_classified_as_sockets_find_it", || compare("masquerade_fully_random")),
+    ("masquerade_and_icmp_port_unreachable_is_classified_as_sockets_find_it", || {
+        compare("masquerade_and_icmp_port_unreachable")
+    }),
+    ("masquerade_and_icmp_host_prohibited_is_classified_as_sockets_find_it", || {
+        compare("masquerade_and_icmp_host_prohibited")
+    }),
+    ("masquerade_and_icmp_admin_prohibited_is_classified_as_sockets_find_it", || {
+        compare("masquerade_and_icmp_admin_prohibited")
+    }),
+    ("masquerade_and_no_rule_for_what_comes_in_is_classified_as_sockets_find_it", || {
+        compare("masquerade_and_no_rule_for_what_comes_in")
+    }),
+    ("masquerade_fully_random_is_classified_as_sockets_find_it", || {
+        compare("masquerade_fully_random")
+    }),
     ("one_to_one_is_classified_as_sockets_find_it", || compare("one_to_one")),
-    ("one_to_one_hairpinning_with_the_external_source_is_classified_as_sockets_find_it", || compare("one_to_one_hairpinning_with_the_external_source")),
-    ("one_to_one_hairpinning_with_the_internal_source_is_classified_as_sockets_find_it", || compare("one_to_one_hairpinning_with_the_internal_source")),
-    ("no_syn_comes_in_on_what_is_known_is_classified_as_sockets_find_it", || compare("no_syn_comes_in_on_what_is_known")),
+    ("one_to_one_hairpinning_with_the_external_source_is_classified_as_sockets_find_it", || {
+        compare("one_to_one_hairpinning_with_the_external_source")
+    }),
+    ("one_to_one_hairpinning_with_the_internal_source_is_classified_as_sockets_find_it", || {
+        compare("one_to_one_hairpinning_with_the_internal_source")
+    }),
+    ("no_syn_comes_in_on_what_is_known_is_classified_as_sockets_find_it", || {
+        compare("no_syn_comes_in_on_what_is_known")
+    }),
     ("no_syn_ack_goes_out_is_classified_as_sockets_find_it", || compare("no_syn_ack_goes_out")),
     ("two_levels_is_classified_as_sockets_find_it", || compare("two_levels")),
-    ("two_levels_the_outer_fully_random_and_with_resets_is_classified_as_sockets_find_it", || compare("two_levels_the_outer_fully_random_and_with_resets")),
+    ("two_levels_the_outer_fully_random_and_with_resets_is_classified_as_sockets_find_it", || {
+        compare("two_levels_the_outer_fully_random_and_with_resets")
+    }),
 ];
 
 fn compare(name: &str) {
