@@ -185,18 +185,16 @@ impl Link {
 
     /// Reads what has come, but no more at a time than others can wait for.
     fn read(&mut self, events: &mut Vec<Event>) -> Fate {
-        let mut buffer = [0; 16 * 1024];
-        for _ in 0..READS_AT_A_TIME {
-            if !self.joined || self.hearing == Hearing::Closed {
-                break;
-            }
-            match self.stream.read(&mut buffer) {
-                Ok(Some(0)) | Err(_) => return Fate::Gone,
-                Ok(Some(read)) => self.incoming.extend(&buffer[..read]),
-                Ok(None) => break,
-            }
-            self.take_lines(events);
+        if !self.joined || self.hearing == Hearing::Closed {
+            return Fate::Stands;
         }
+        let mut buffer = [0; 8 * 1024];
+        match self.stream.read(&mut buffer) {
+            Ok(Some(0)) | Err(_) => return Fate::Gone,
+            Ok(Some(read)) => self.incoming.extend(&buffer[..read]),
+            Ok(None) => {}
+        }
+        self.take_lines(events);
         Fate::Stands
     }
 
@@ -230,9 +228,6 @@ const MOST_WAITING: u16 = 64;
 
 /// A reflector's own limit is lower; this one bounds what a flood can hold open.
 const MOST_LINKS: usize = 256;
-
-/// A link is read this often before it is the others' turn.
-const READS_AT_A_TIME: usize = 2;
 
 /// What a peer may leave unread: every report of a long run.
 const MOST_UNREAD: usize = 1024 * 1024;

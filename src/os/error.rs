@@ -37,8 +37,10 @@ pub enum Kind {
     Taken,
     /// The interface or process went away.
     Gone,
-    /// This host's own packet filter or routing refused the packet.
+    /// This host's own packet filter refused the packet.
     Blocked,
+    /// This host has no route there.
+    Unroutable,
     /// Anything else.
     Other,
 }

@@ -117,11 +117,11 @@ pub fn add_route(destination: IpAddr, prefix_bits: u8, via: Via<'_>) -> Result<(
 /// The way that the kernel would send a packet to `destination`.
 ///
 /// # Errors
-/// [`Kind::Blocked`] when there is none.
+/// [`Kind::Unroutable`] when there is none.
 pub fn route_to(destination: IpAddr) -> Result<Route> {
     look_up(destination).map_err(|e| {
         failed("find a route to", destination, &e)
-            .of_kind(Kind::Blocked)
+            .of_kind(Kind::Unroutable)
             .with_hint("is this host online? see `ip route get`")
     })
 }

@@ -54,7 +54,8 @@ impl RawSender {
     /// handed to the interface's queue; only a capture shows that it left.
     ///
     /// # Errors
-    /// [`Kind::Blocked`] when this host's packet filter or routes refuse it;
+    /// [`Kind::Blocked`] when this host's packet filter refuses it;
+    /// [`Kind::Unroutable`] when it has no route there;
     /// [`Kind::Other`] for what is no IPv4 packet, is too long, or finds the
     /// queue full.
     pub fn send(&mut self, packet: &[u8]) -> Result<()> {
@@ -100,7 +101,7 @@ fn refused(on: String, error: io::Error) -> Error {
             "this host's packet filter dropped it: see `nft list ruleset`, chain output",
         ),
         Some(Errno::ENETUNREACH | Errno::EHOSTUNREACH) => error
-            .of_kind(Kind::Blocked)
+            .of_kind(Kind::Unroutable)
             .with_hint("this host has no route there: see `ip route get`"),
         Some(Errno::EMSGSIZE) => error.with_hint("it is longer than the interface's MTU"),
         Some(Errno::EAGAIN | Errno::ENOBUFS) => {

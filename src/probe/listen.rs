@@ -162,6 +162,7 @@ impl Plan {
     fn sends(&mut self, step: &Step) {
         let Step::Send(packet) = step else { return };
         self.unseen += 1;
+        self.begun.sent(packet);
         if !self.is_reflector(packet.destination) {
             self.children.owe_beat();
         }

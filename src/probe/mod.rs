@@ -9,6 +9,7 @@ mod companion;
 mod contact;
 mod crossing;
 mod established;
+mod farewell;
 mod hairpin;
 mod listen;
 mod outreach;

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 
 use super::children::Children;
+use super::farewell::Begun;
 use super::patience::{ANNOUNCE, CHECK, FINISH, GREET, JOIN, OPEN, Patience, SEQUENCE, settle};
 use super::preflight::Preflight;
 use super::questions::Questions;
@@ -54,6 +55,8 @@ pub struct Plan {
     pub(super) calm: Instant,
     /// Segments sent and not yet seen to leave.
     pub(super) unseen: u32,
+    /// To be ended when it leaves.
+    pub(super) begun: Begun,
     pub(super) steps: VecDeque<Step>,
 }
 
@@ -114,6 +117,7 @@ impl Plan {
             sequencing: false,
             calm: NEVER,
             unseen: 0,
+            begun: Begun::default(),
             steps: VecDeque::from([Step::Note(planned)]),
             setting,
         }
@@ -182,6 +186,7 @@ impl Plan {
     fn leave(&mut self) {
         let names: Vec<_> = self.reflectors.keys().copied().collect();
         self.steps.extend(names.into_iter().map(Step::HangUp));
+        self.steps.extend(self.begun.resets());
         self.steps.push_back(Step::Done);
         self.enter(Stage::Over, NEVER);
     }
@@ -349,8 +354,12 @@ impl Plan {
     }
 
     fn complete(&mut self) {
-        if self.reflectors.values().all(|reflector| reflector.finished) {
+        let silent = self.lacking(|reflector| !reflector.finished);
+        if silent.is_empty() {
             self.note(Fact::Complete);
+        }
+        for reflector in silent {
+            self.note(Fact::Trouble(Trouble::Silent { reflector }));
         }
         if self.unseen > 0 {
             self.note(Fact::Trouble(Trouble::HostFirewall { packets: self.unseen }));

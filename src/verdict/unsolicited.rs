@@ -4,7 +4,7 @@ use super::filtering::reach;
 use super::finding::{Answered, Finding, Frame, Proof, Unknown};
 use super::liveness::Liveness;
 use super::view::{Asked, At, REPETITIONS, Sight, View};
-use crate::engine::{Effort, Question};
+use crate::engine::{Effort, Place, Question};
 use crate::nat::{HOLD, UnsolicitedSyn};
 use crate::time::{Duration, Instant};
 use crate::wire::Endpoint;
@@ -117,10 +117,22 @@ fn answered(answers: &[&FirstAnswer]) -> Result<Met, Unknown> {
     Ok(Finding::Known { value: first.value, details, proof })
 }
 
+/// Whether any SYN of a reflector was answered with an ICMP error.
+fn sends_icmp_errors(view: &View<'_>) -> bool {
+    let mut frames = view.probes().flat_map(|asked| view.frames(asked.probe));
+    frames.any(|(_, record)| {
+        record.place != Place::Prober && record.inbound && record.packet.icmp_error().is_some()
+    })
+}
+
 /// No answer at all: silence, if we listened long enough and would have heard.
 fn silence(view: &View<'_>, liveness: &Liveness, tried: &[&Meeting]) -> Result<Met, Unknown> {
     if view.effort == Effort::Quick {
         return Err(Unknown::NotWaited);
+    }
+    // Who sends ICMP errors at all limits their rate, which may have swallowed all for these ports.
+    if sends_icmp_errors(view) {
+        return Err(Unknown::Contradicted);
     }
     let heard = view.listened.min(liveness.last_seen_out()).filter(|_| view.complete);
     let heard = heard.ok_or_else(|| view.no_answer())?;

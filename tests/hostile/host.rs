@@ -57,7 +57,7 @@ fn interface_down() {
     assert_eq!(prober.progress().take(5).count(), 5);
     network.sh("ip -n $P-in link set eth0 down");
     let answer = prober.wait(PATIENCE);
-    expect_trouble(&answer, "eth0");
+    expect_trouble(&answer, "nreachable");
     expect_nothing_wrong(&answer);
     assert!(matches!(answer.code, Some(2 | 3)), "{answer:?}");
     answer.expect_within(Duration::from_secs(5));

@@ -138,7 +138,7 @@ fn mistakes() {
     let alone = tso_probe::os::netns::Namespace::create().unwrap();
     let mut sender = alone.run(|| RawSender::new().unwrap()).unwrap();
     let error = sender.send(&syn("10.0.0.1:4000", "10.0.0.2:5000")).unwrap_err();
-    assert_eq!(error.kind, Kind::Blocked, "{error}");
+    assert_eq!(error.kind, Kind::Unroutable, "{error}");
 }
 
 fn bound() {

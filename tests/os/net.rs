@@ -144,7 +144,7 @@ fn no_route() {
         .unwrap()
         .run(|| link::route_to(ip("198.51.100.7")).unwrap_err())
         .unwrap();
-    assert_eq!(error.kind, Kind::Blocked);
+    assert_eq!(error.kind, Kind::Unroutable);
     assert_eq!(
         error.to_string(),
         "cannot find a route to 198.51.100.7: Network is unreachable (os error 101)"

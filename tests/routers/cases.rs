@@ -302,11 +302,17 @@ impl Router {
             let answer = network.classify(&arguments);
             let json = answer.json();
             let wrong = differences(&truth, &json["findings"]).into_iter();
-            let wrong: Vec<_> =
-                wrong.filter(|wrong| !self.may_be_unknown(wrong.path, &wrong.found)).collect();
+            let (unknown, wrong): (Vec<_>, Vec<_>) = wrong
+                .filter(|wrong| !self.may_be_unknown(wrong.path, &wrong.found))
+                .partition(|wrong| wrong.found["value"].is_null());
             let about = format!("{} round {round} in {:?}", self.name, begun.elapsed());
             assert!(wrong.is_empty(), "{about}: {wrong:#?}\n{}", answer.stderr);
-            assert_eq!(answer.code, Some(self.exit), "{about}: {answer:?}");
+            // A machine that is too busy to send in time loses packets; it must say so, not guess.
+            assert!(unknown.len() <= MOST_UNKNOWN, "{about}: {unknown:#?}\n{}", answer.stderr);
+            unknown.iter().for_each(|unknown| eprintln!("{about}: {unknown:?}"));
+            let code = if unknown.is_empty() { self.exit } else { answer.code.unwrap_or(2) };
+            assert_eq!(answer.code, Some(code), "{about}: {answer:?}");
+            assert_ne!(code, 2, "{about}: {answer:?}");
             assert!(std::fs::metadata(&evidence).unwrap().len() > 10_000);
         }
     }
@@ -374,6 +380,9 @@ fn short(finding: &Value) -> Value {
     finding.as_object_mut().unwrap().remove("evidence");
     finding
 }
+
+/// Of the nine findings, how many a busy machine may leave unknown in one run.
+const MOST_UNKNOWN: usize = 1;
 
 fn repeat() -> u32 {
     let wanted = std::env::var("TSO_PROBE_REPEAT");
