@@ -264,7 +264,7 @@ impl Run {
 
     /// Puts the trace in order of time, once the run is over.
     pub fn settle(&mut self) {
-        self.trace.sort_by_key(|record| record.at);
+        self.trace.sort_by_cached_key(|record| record.at);
     }
 
     /// The plan's own account, if it came so far as to give one.

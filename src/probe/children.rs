@@ -17,6 +17,8 @@ pub type Woken = (Question, ProbeId, Vec<Endpoint>);
 #[derive(Default)]
 pub struct Children {
     list: Vec<Child>,
+    /// No later than the first of them wants to be polled.
+    soonest: Instant,
     by_probe: BTreeMap<ProbeId, usize>,
     by_internal: BTreeMap<Endpoint, (usize, ProbeId)>,
     /// Whether a SYN is to go out behind those of this moment, to show whether they got through.
@@ -60,6 +62,7 @@ impl Children {
         first: usize,
         wanted: impl Fn(Question) -> bool,
     ) -> Vec<Woken> {
+        self.soonest = now;
         let woken = self.list[first..].iter_mut().filter(|child| wanted(child.asked.question));
         let asks = woken.flat_map(|child| {
             child.wakes = now;
@@ -72,11 +75,14 @@ impl Children {
 
     /// What they want next; none while all wait.
     pub fn poll(&mut self, now: Instant) -> Option<Step> {
-        for child in self.list.iter_mut().filter(|child| child.wakes <= now) {
-            match child.asked.probe.poll(now) {
-                Step::Wait(until) => child.wakes = until,
-                step => return Some(step),
+        if self.soonest <= now {
+            for child in self.list.iter_mut().filter(|child| child.wakes <= now) {
+                match child.asked.probe.poll(now) {
+                    Step::Wait(until) => child.wakes = until,
+                    step => return Some(step),
+                }
             }
+            self.soonest = self.list.iter().map(|child| child.wakes).min().unwrap_or(NEVER);
         }
         let owes = std::mem::take(&mut self.owes_beat);
         self.list
@@ -92,8 +98,8 @@ impl Children {
     }
 
     /// When one of them wants to be polled.
-    pub fn wakes(&self) -> Instant {
-        self.list.iter().map(|child| child.wakes).min().unwrap_or(NEVER)
+    pub const fn wakes(&self) -> Instant {
+        self.soonest
     }
 
     /// What the probe with this number asks.
@@ -112,6 +118,7 @@ impl Children {
         let child = &mut self.list[*place];
         child.asked.probe.handle(now, event);
         child.wakes = now;
+        self.soonest = now;
     }
 
     /// All SYNs that reflectors should expect.

@@ -9,9 +9,10 @@
 use std::net::IpAddr;
 
 use super::contact::{Contact, Contacts};
+use super::patience::Pace;
 use super::{NEVER, Probe};
 use crate::engine::{Event, Party, Step};
-use crate::time::{Duration, Instant};
+use crate::time::Instant;
 use crate::wire::control::{Expectation, Message, ProbeId};
 use crate::wire::{Endpoint, Packet, Segment, Seq, identification};
 
@@ -32,30 +33,29 @@ pub struct Knocks {
     at: Option<[Endpoint; 2]>,
     isn: Seq,
     left: u16,
-    pause: Duration,
+    pace: Pace,
     due: Instant,
     /// Whether one arrived.
     pub arrived: bool,
 }
 
 impl Knocks {
-    /// So many SYNs from both ends together, with this pause between two.
-    pub const fn new(internal: [Endpoint; 2], isn: Seq, knocks: (u16, Duration)) -> Self {
-        let (left, pause) = knocks;
-        Self { internal, at: None, isn, left, pause, due: NEVER, arrived: false }
+    /// Knocks from both ends at this pace.
+    pub const fn new(internal: [Endpoint; 2], isn: Seq, pace: Pace) -> Self {
+        Self { internal, at: None, isn, left: pace.knocks, pace, due: NEVER, arrived: false }
     }
 
     /// Begins: the first end knocks at `at[0]`, the second at `at[1]`.
-    pub const fn begin(&mut self, now: Instant, at: [Endpoint; 2]) {
+    pub fn begin(&mut self, now: Instant, at: [Endpoint; 2]) {
         self.at = Some(at);
-        self.due = now;
+        self.due = now + self.pace.first;
     }
 
     /// The next SYN, if one is due.
     pub fn next(&mut self, now: Instant) -> Option<Packet> {
         let at = self.at.filter(|_| self.due <= now && !self.is_over())?;
         self.left -= 1;
-        self.due = now + self.pause;
+        self.due = now + self.pace.pause;
         let end = usize::from(self.left.is_multiple_of(2));
         let (number, stamp) = (self.isn + u32::from(self.left), self.isn.0);
         let segment = if self.left.is_multiple_of(4) {
@@ -98,12 +98,12 @@ impl Hairpin {
         probe: ProbeId,
         ends: [(Endpoint, Contact); 2],
         isn: Seq,
-        knocks: (u16, Duration),
+        pace: Pace,
     ) -> Self {
         let remote = Some(ends[0].1.remote);
         let internal = [ends[0].0, ends[1].0];
         let ends = ends.map(|(end, contact)| Contacts::at_once(probe, end, vec![contact]));
-        Self { probe, ends, remote, knocks: Knocks::new(internal, isn, knocks) }
+        Self { probe, ends, remote, knocks: Knocks::new(internal, isn, pace) }
     }
 
     /// Ends that expect `external` to be their address and their ports to be preserved.
@@ -112,12 +112,12 @@ impl Hairpin {
         internal: [Endpoint; 2],
         external: IpAddr,
         isn: Seq,
-        knocks: (u16, Duration),
+        (now, pace): (Instant, Pace),
     ) -> Self {
         let ends = internal.map(|end| Contacts::at_once(probe, end, Vec::new()));
-        let mut knocking = Knocks::new(internal, isn, knocks);
+        let mut knocking = Knocks::new(internal, isn, pace);
         let [first, second] = internal.map(|end| Endpoint::new(external, end.port()));
-        knocking.begin(Instant::START, [second, first]);
+        knocking.begin(now, [second, first]);
         Self { probe, ends, remote: None, knocks: knocking }
     }
 

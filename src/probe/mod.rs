@@ -17,6 +17,7 @@ mod patience;
 mod plan;
 mod preflight;
 mod questions;
+mod roles;
 mod sequence;
 mod sightings;
 mod volley;

@@ -14,11 +14,29 @@ pub struct Patience {
     pub tries: u16,
     /// From one volley to the next: long enough for a burst of loss to end between them.
     pub gap: Duration,
-    /// How many SYNs knock for hairpinning, from both ends together, and the pause between two.
-    /// They have no companions, so they are spread wider than any outage that goes unnoticed.
-    pub knocks: (u16, Duration),
+    /// How often each of the repetitions knocks for hairpinning.
+    pub knocks: Pace,
     /// How long after the last unsolicited SYN an answer is listened for.
     pub listen: Option<Duration>,
+}
+
+/// Knocks for hairpinning, from two ends in turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// How many, from both ends together.
+    pub knocks: u16,
+    /// How long before the first.
+    pub first: Duration,
+    /// From one to the next.
+    pub pause: Duration,
+}
+
+impl Pace {
+    /// The same for the repetition with this number: repetitions take turns, so that every knock is
+    /// one more moment at which the path was tried.
+    pub fn of(self, repetition: u16) -> Self {
+        Self { first: self.first * u32::from(repetition), ..self }
+    }
 }
 
 impl Patience {
@@ -29,14 +47,18 @@ impl Patience {
                 repetitions: 3,
                 tries: 4,
                 gap: Duration::from_millis(35),
-                knocks: (18, Duration::from_millis(60)),
+                knocks: Pace {
+                    knocks: 8,
+                    first: Duration::from_millis(55),
+                    pause: Duration::from_millis(165),
+                },
                 listen: None,
             },
             Effort::Default => Self {
                 repetitions: 3,
                 tries: 7,
                 gap: Duration::from_millis(60),
-                knocks: (24, Duration::from_millis(250)),
+                knocks: PATIENT,
                 listen: Some(LISTEN),
             },
             // As many repetitions as ever: a NAT that holds ten SYNs must have room for all.
@@ -44,7 +66,7 @@ impl Patience {
                 repetitions: 3,
                 tries: 16,
                 gap: Duration::from_millis(60),
-                knocks: (24, Duration::from_millis(250)),
+                knocks: PATIENT,
                 listen: Some(LISTEN),
             },
         }
@@ -70,6 +92,10 @@ impl Patience {
         stages + trying + SEQUENCE + FINISH
     }
 }
+
+/// Spread wider than any outage that goes unnoticed.
+const PATIENT: Pace =
+    Pace { knocks: 8, first: Duration::from_millis(250), pause: Duration::from_millis(750) };
 
 /// REQ-4's six seconds, and the way back of an answer that leaves at their end.
 const LISTEN: Duration = Duration::from_millis(6_800);

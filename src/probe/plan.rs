@@ -18,7 +18,7 @@ use super::questions::Questions;
 use super::sightings::Sightings;
 use super::volley::{Targets, block};
 use super::{NEVER, Probe};
-use crate::engine::{Effort, Fact, Name, Question, Remotes, Step, Trouble};
+use crate::engine::{Effort, Fact, Name, Question, Step, Trouble};
 use crate::time::{Duration, Instant};
 use crate::wire::Endpoint;
 use crate::wire::control::{Message, ProbeId, Shot, VERSION};
@@ -239,21 +239,6 @@ impl Plan {
         self.steps.extend(ends);
     }
 
-    /// The endpoints of the first reflector are contacted; its second address, or the second
-    /// reflector, is the other address.
-    fn remotes(&self) -> Remotes {
-        let mut all = self.reflectors.values().flat_map(|reflector| &reflector.endpoints).copied();
-        let contacted = all.next().expect("every reflector has named endpoints");
-        let mut same = all.clone().filter(|other| other.ip() == contacted.ip());
-        let mut others = all.filter(|other| other.ip() != contacted.ip());
-        Remotes {
-            contacted,
-            other_port: same.next().expect("a welcome names two ports of one address"),
-            other_address: others.next(),
-            other_both: others.next(),
-        }
-    }
-
     fn check(&mut self, now: Instant) {
         let missing = self.lacking(|reflector| !reflector.expecting);
         if !missing.is_empty() {
@@ -284,7 +269,7 @@ impl Plan {
         let known: BTreeSet<_> = self.sightings.externals.iter().copied().collect();
         if let (Some(questions), Some(external)) = (&mut self.questions, known.first()) {
             let taken: Vec<_> = known.iter().copied().collect();
-            let knowing = questions.knowing(external.ip(), &taken);
+            let knowing = questions.knowing(now, external.ip(), &taken);
             let woken = self.children.add_awake(now, knowing);
             woken.into_iter().for_each(|asks| self.note(asked(asks)));
         }
@@ -365,31 +350,6 @@ impl Plan {
             self.note(Fact::Trouble(Trouble::HostFirewall { packets: self.unseen }));
         }
         self.leave();
-    }
-
-    /// The longest round trip to a reflector, from the greeting.
-    fn round_trip(&self, now: Instant) -> Duration {
-        let trips = self.reflectors.values().map(|reflector| reflector.round_trip);
-        trips.max().unwrap_or_else(|| now.since_start())
-    }
-
-    /// Items by the reflector that owns the endpoint each is about.
-    fn by_owner<T>(
-        &self,
-        items: impl IntoIterator<Item = T>,
-        about: impl Fn(&T) -> Endpoint,
-    ) -> BTreeMap<Name, Vec<T>> {
-        let mut all: BTreeMap<Name, Vec<T>> =
-            self.reflectors.keys().map(|name| (*name, Vec::new())).collect();
-        for item in items {
-            let mut owners = self.reflectors.iter();
-            let owner = owners.find(|(_, reflector)| reflector.endpoints.contains(&about(&item)));
-            let name = owner.map(|(name, _)| *name);
-            if let Some(of_this) = name.and_then(|name| all.get_mut(&name)) {
-                of_this.push(item);
-            }
-        }
-        all
     }
 }
 

@@ -13,12 +13,12 @@ use super::crossing::Crossing;
 use super::established::Established;
 use super::hairpin::{Hairpin, Knocks};
 use super::outreach::{Back, FromOutside, Kind, Outreach};
-use super::patience::{FIRST_BLOCK, Patience};
+use super::patience::{FIRST_BLOCK, Pace, Patience};
 use super::preflight::Preflight;
 use super::sequence::{Attempt, Sequence};
 use super::volley::Aim;
 use crate::engine::{Order, Question, Remotes};
-use crate::time::Duration;
+use crate::time::{Duration, Instant};
 use crate::wire::Endpoint;
 use crate::wire::control::{Answer, ProbeId};
 
@@ -88,7 +88,7 @@ impl Questions {
             ask(Question::Filtering, self.filtering());
             ask(Question::FilteringEstablished, self.established());
             ask(Question::SimultaneousOpen, self.crossing());
-            ask(Question::Hairpinning, self.hairpin());
+            ask(Question::Hairpinning, self.hairpin(repetition));
             for order in [Order::ClashFirst, Order::ClashLast] {
                 if let Some(clash) = self.clash(order) {
                     ask(Question::PortClash(order), clash);
@@ -99,12 +99,12 @@ impl Questions {
     }
 
     /// The probes that need to know an external address.
-    pub fn knowing(&mut self, external: IpAddr, taken: &[Endpoint]) -> Vec<Asked> {
+    pub fn knowing(&mut self, now: Instant, external: IpAddr, taken: &[Endpoint]) -> Vec<Asked> {
         let mut all = Vec::new();
         for repetition in 0..self.patience.repetitions {
             let mut ask = |question, probe| all.push(Asked { question, repetition, probe });
             ask(Question::UnsolicitedSyn, self.unsolicited(external, taken));
-            ask(Question::Hairpinning, self.hairpin_expecting(external));
+            ask(Question::Hairpinning, self.hairpin_expecting(now, external, repetition));
         }
         all
     }
@@ -175,19 +175,30 @@ impl Questions {
         Box::new(Crossing::new(probe, crossing, beside, peer_isn, self.patience.tries))
     }
 
-    fn hairpin(&mut self) -> Box<dyn Probe> {
+    fn hairpin(&mut self, repetition: u16) -> Box<dyn Probe> {
         let probe = self.number();
         let ends = [(); 2]
             .map(|()| (self.endpoint(), self.contact(self.remotes.contacted, Answer::Nothing)));
         let isn = self.random.next_u32().into();
-        Box::new(Hairpin::contacting(probe, ends, isn, self.patience.knocks))
+        Box::new(Hairpin::contacting(probe, ends, isn, self.patience.knocks.of(repetition)))
     }
 
-    fn hairpin_expecting(&mut self, external: IpAddr) -> Box<dyn Probe> {
+    fn hairpin_expecting(
+        &mut self,
+        now: Instant,
+        external: IpAddr,
+        repetition: u16,
+    ) -> Box<dyn Probe> {
         let probe = self.number();
         let ends = [(); 2].map(|()| self.endpoint());
         let isn = self.random.next_u32().into();
-        Box::new(Hairpin::expecting(probe, ends, external, isn, self.patience.knocks))
+        Box::new(Hairpin::expecting(
+            probe,
+            ends,
+            external,
+            isn,
+            (now, self.patience.knocks.of(repetition)),
+        ))
     }
 
     fn attempt(&mut self) -> Attempt {
@@ -246,7 +257,8 @@ impl Questions {
 }
 
 /// Few, and close together: while they last nobody else must take a port.
-const SEQUENCE_KNOCKS: (u16, Duration) = (14, Duration::from_millis(60));
+const SEQUENCE_KNOCKS: Pace =
+    Pace { knocks: 14, first: Duration::ZERO, pause: Duration::from_millis(60) };
 
 /// Attempts at predicting sequential ports.
 const ATTEMPTS: usize = 3;

@@ -31,9 +31,12 @@ impl Sightings {
 
     /// Whether ports differ by the remote and lie close together: worth trying to predict them.
     pub fn look_sequential(&self) -> bool {
+        if !self.diverging {
+            return false;
+        }
         let ports = || self.externals.iter().map(|external| external.port());
         let span = ports().max().unwrap_or(0) - ports().min().unwrap_or(0);
-        self.diverging && span < CLOSE
+        span < CLOSE
     }
 }
 

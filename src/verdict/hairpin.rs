@@ -40,9 +40,7 @@ pub fn hairpinning(
     if fit.len() < REPETITIONS {
         return Err(view.no_answer());
     }
-    // The repetitions knock at the same time, so an outage hits them all: one stands for all.
-    let longest = fit.iter().max_by_key(|knocks| knocks.sent.len());
-    let tries: Vec<_> = longest.iter().flat_map(|knocks| &knocks.sent).map(|(at, _)| *at).collect();
+    let tries: Vec<_> = fit.iter().flat_map(|knocks| &knocks.sent).map(|(at, _)| *at).collect();
     let error_bound = liveness.silence_around(&tries)?;
     let mut evidence: Vec<_> =
         fit.iter().flat_map(|knocks| &knocks.sent).map(|(_, frame)| *frame).collect();
