@@ -2,6 +2,7 @@
 
 mod classify;
 mod link;
+mod queue;
 mod stream;
 mod world;
 

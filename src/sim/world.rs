@@ -2,28 +2,36 @@
 //!
 //! Time jumps from event to event. The same seed gives the same run, to the byte.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 
 use super::link::{Link, Weather};
-use super::stream::{Stream, numbers};
+use super::queue::{Queue, What};
+use super::stream::Stream;
 use crate::engine::{Event, Name, Party, Run, Step};
 use crate::nat::{Behaviour, Fate, Side, Translator};
 use crate::time::Instant;
 use crate::wire::control::Message;
-use crate::wire::{Endpoint, Packet, Segment};
+use crate::wire::{Endpoint, Packet};
 
 /// A world in which one inside host and some outside hosts run.
 pub struct World<'a> {
     now: Instant,
-    queue: BinaryHeap<Reverse<Scheduled>>,
-    scheduled: u64,
+    queue: Queue,
     hosts: Vec<Host<'a>>,
-    nats: Vec<(Translator, BTreeSet<IpAddr>)>,
+    nats: Vec<Router>,
     /// Between each two places in the row, outward and inward.
     links: Vec<[Link; 2]>,
+    /// Control connections that were accepted so far.
+    accepted: u32,
     run: Run,
+}
+
+/// A NAT, its external addresses, and when it is to be woken to act on its own.
+struct Router {
+    translator: Translator,
+    addresses: BTreeSet<IpAddr>,
+    alarm: Instant,
 }
 
 /// A host with the party that runs on it; the first in a world is the one inside.
@@ -40,24 +48,11 @@ pub struct Host<'a> {
     streams: Vec<Stream>,
     pending: VecDeque<Event>,
     wakes: Instant,
+    /// When it is to be woken; what was scheduled for other moments is void.
+    alarm: Instant,
+    /// Whether what it said at this moment is scheduled to leave.
+    flushes: bool,
     done: bool,
-}
-
-#[derive(Debug)]
-struct Scheduled {
-    at: Instant,
-    order: u64,
-    what: What,
-}
-
-#[derive(Debug)]
-enum What {
-    /// A packet comes to a place in the row: 0 is the inside host, then NATs, then outside.
-    Arrive(usize, Side, Box<Packet>),
-    /// A NAT acts on its own.
-    Due(usize),
-    /// A host's party or one of its streams has waited long enough.
-    Wake(usize),
 }
 
 impl<'a> Host<'a> {
@@ -75,13 +70,16 @@ impl<'a> Host<'a> {
             claims: BTreeSet::new(),
             streams: Vec::new(),
             pending: VecDeque::new(),
-            wakes: Instant::START,
+            wakes: NEVER,
+            alarm: NEVER,
+            flushes: false,
             done: false,
         }
     }
 
-    fn is_due(&self, now: Instant) -> bool {
-        self.wakes <= now || self.streams.iter().any(|stream| stream.due <= now)
+    /// When its party or one of its streams wants to act.
+    fn due(&self) -> Instant {
+        self.streams.iter().map(Stream::due).fold(self.wakes, Instant::min)
     }
 
     fn is_dark(&self, now: Instant) -> bool {
@@ -101,7 +99,7 @@ impl<'a> World<'a> {
         let luck = |number: usize| seed.wrapping_mul(SPREAD).wrapping_add(number as u64);
         let translators = nats.iter().enumerate().map(|(number, (behaviour, addresses))| {
             let translator = Translator::new(behaviour, addresses, luck(number));
-            (translator, addresses.iter().copied().collect())
+            Router { translator, addresses: addresses.iter().copied().collect(), alarm: NEVER }
         });
         let links = weather.iter().enumerate().map(|(number, [outward, inward])| {
             let number = 100 + 2 * number;
@@ -109,11 +107,11 @@ impl<'a> World<'a> {
         });
         Self {
             now: Instant::START,
-            queue: BinaryHeap::new(),
-            scheduled: 0,
+            queue: Queue::default(),
             hosts,
             nats: translators.collect(),
             links: links.collect(),
+            accepted: 0,
             run: Run::default(),
         }
     }
@@ -125,21 +123,17 @@ impl<'a> World<'a> {
             self.drive(host);
         }
         while !self.hosts[0].done {
-            let Some(Reverse(next)) = self.queue.pop() else { break };
-            self.now = next.at;
-            match next.what {
+            let Some((at, what)) = self.queue.pop() else { break };
+            self.now = at;
+            match what {
                 What::Arrive(place, side, packet) => self.arrive(place, side, *packet),
                 What::Due(nat) => self.act(nat),
                 What::Wake(host) => self.wake(host),
+                What::Flush(host) => self.flush(host),
             }
         }
         self.run.settle();
         self.run
-    }
-
-    fn schedule(&mut self, at: Instant, what: What) {
-        self.scheduled += 1;
-        self.queue.push(Reverse(Scheduled { at, order: self.scheduled, what }));
     }
 
     fn dial(&mut self, host: usize) {
@@ -149,15 +143,15 @@ impl<'a> World<'a> {
             let stream = Stream::opening(name, local, remote, self.now);
             self.hosts[host].streams.push(stream);
         }
-        self.repeat_streams(host);
+        self.act_streams(host);
     }
 
     fn wake(&mut self, host: usize) {
-        // What was waited for may have come about meanwhile, or been put off.
-        if self.hosts[host].is_dark(self.now) || !self.hosts[host].is_due(self.now) {
+        if self.hosts[host].alarm != self.now || self.hosts[host].is_dark(self.now) {
             return;
         }
-        self.repeat_streams(host);
+        self.hosts[host].alarm = NEVER;
+        self.act_streams(host);
         if self.hosts[host].wakes <= self.now {
             self.hosts[host].pending.push_back(Event::DeadlinePassed);
         }
@@ -183,9 +177,15 @@ impl<'a> World<'a> {
     }
 
     fn sleep(&mut self, host: usize, until: Instant) {
-        if until != self.hosts[host].wakes {
-            self.hosts[host].wakes = until;
-            self.schedule(until, What::Wake(host));
+        self.hosts[host].wakes = until;
+        self.set_alarm(host);
+    }
+
+    fn set_alarm(&mut self, host: usize) {
+        let due = self.hosts[host].due();
+        if due < self.hosts[host].alarm {
+            self.hosts[host].alarm = due;
+            self.queue.push(due, What::Wake(host));
         }
     }
 
@@ -207,39 +207,43 @@ impl<'a> World<'a> {
     }
 
     fn tell(&mut self, host: usize, name: Name, message: Message) {
-        let now = self.now;
         let mut streams = self.hosts[host].streams.iter_mut();
-        let Some(stream) = streams.find(|stream| stream.name == name && stream.joined) else {
-            return;
-        };
-        let packet = stream.tell(now, message);
-        let due = stream.due;
-        self.schedule(due, What::Wake(host));
-        self.depart(host, packet);
+        if let Some(stream) = streams.find(|stream| stream.name == name && stream.joined) {
+            stream.tell(message);
+            if !std::mem::replace(&mut self.hosts[host].flushes, true) {
+                self.queue.push(self.now, What::Flush(host));
+            }
+        }
+    }
+
+    fn flush(&mut self, host: usize) {
+        self.hosts[host].flushes = false;
+        let now = self.now;
+        let streams = self.hosts[host].streams.iter_mut();
+        let packets: Vec<_> = streams.flat_map(|stream| stream.flush(now)).collect();
+        packets.into_iter().for_each(|packet| self.depart(host, packet));
+        self.set_alarm(host);
     }
 
     fn hang_up(&mut self, host: usize, name: Name) {
         let streams = &mut self.hosts[host].streams;
         if let Some(place) = streams.iter().position(|stream| stream.name == name) {
-            let packet = streams.remove(place).hang_up();
-            self.depart(host, packet);
+            let mut stream = streams.remove(place);
+            let last = stream.flush(self.now);
+            last.into_iter().for_each(|packet| self.depart(host, packet));
+            self.depart(host, stream.hang_up());
         }
     }
 
-    fn repeat_streams(&mut self, host: usize) {
+    fn act_streams(&mut self, host: usize) {
         let now = self.now;
         let mut packets = Vec::new();
         let mut dead = Vec::new();
-        for stream in self.hosts[host].streams.iter_mut().filter(|stream| stream.due <= now) {
-            match stream.repeat(now) {
-                Some(repeated) => packets.extend(repeated),
+        for stream in self.hosts[host].streams.iter_mut().filter(|stream| stream.due() <= now) {
+            match stream.act(now) {
+                Some(due) => packets.extend(due),
                 None => dead.push(stream.name),
             }
-        }
-        let due = self.hosts[host].streams.iter().map(|stream| stream.due);
-        let soonest = due.filter(|due| *due > now).min().filter(|due| *due != NEVER);
-        if let Some(due) = soonest {
-            self.schedule(due, What::Wake(host));
         }
         packets.into_iter().for_each(|packet| self.depart(host, packet));
         for name in dead {
@@ -266,10 +270,10 @@ impl<'a> World<'a> {
         let [once, twice] = self.links[link][direction].pass(self.now, &packet);
         let from = towards.opposite();
         if let Some(at) = twice {
-            self.schedule(at, What::Arrive(next, from, Box::new(packet.clone())));
+            self.queue.push(at, What::Arrive(next, from, Box::new(packet.clone())));
         }
         if let Some(at) = once {
-            self.schedule(at, What::Arrive(next, from, Box::new(packet)));
+            self.queue.push(at, What::Arrive(next, from, Box::new(packet)));
         }
     }
 
@@ -282,26 +286,35 @@ impl<'a> World<'a> {
             let host = outside.position(|host| host.addresses.contains(&packet.destination));
             return host.map_or((), |host| self.receive(host + 1, packet));
         }
-        let (translator, addresses) = &mut self.nats[place - 1];
+        let Router { translator, addresses, .. } = &mut self.nats[place - 1];
         if from == Side::Outside && !addresses.contains(&packet.destination) {
             return;
         }
-        let fate = translator.take(self.now, from, packet);
-        let wakes = translator.wakes();
-        match fate {
+        match translator.take(self.now, from, packet) {
             Fate::Forward(side, packet) => self.carry(place, side, packet),
             Fate::Answer(packet) => self.carry(place, from, packet),
             Fate::Drop => {}
         }
-        if let Some(at) = wakes {
-            self.schedule(at, What::Due(place));
+        self.set_nat_alarm(place);
+    }
+
+    fn set_nat_alarm(&mut self, place: usize) {
+        let router = &mut self.nats[place - 1];
+        if let Some(at) = router.translator.wakes().filter(|at| *at < router.alarm) {
+            router.alarm = at;
+            self.queue.push(at, What::Due(place));
         }
     }
 
     fn act(&mut self, place: usize) {
-        while let Some(packet) = self.nats[place - 1].0.due(self.now) {
+        if self.nats[place - 1].alarm != self.now {
+            return;
+        }
+        self.nats[place - 1].alarm = NEVER;
+        while let Some(packet) = self.nats[place - 1].translator.due(self.now) {
             self.carry(place, Side::Outside, packet);
         }
+        self.set_nat_alarm(place);
     }
 
     /// A packet comes to a host: to its party if that has claimed the endpoint, else to its TCP.
@@ -321,36 +334,37 @@ impl<'a> World<'a> {
         let (Some((remote, local)), Some(segment)) = (packet.endpoints(), packet.segment()) else {
             return;
         };
-        let peer = self.peer_of(host, segment, remote);
         let streams = &mut self.hosts[host].streams;
         let known = streams.iter().position(|s| s.local == local && s.remote == remote);
         let place = match known {
             Some(place) => place,
             None if segment.is_bare_syn() && host > 0 => {
-                let name = Name(u32::try_from(self.scheduled).unwrap_or(u32::MAX));
+                self.accepted += 1;
+                let name = Name(self.accepted);
                 streams.push(Stream::accepting(name, local, remote));
                 streams.len() - 1
             }
             None => return,
         };
-        let stream = &mut streams[place];
-        let outcome = stream.take(self.now, segment, |_| peer.clone());
+        let mut stream = streams.swap_remove(place);
+        let outcome = stream.take(self.now, segment, |number| self.peer_of(host, remote, number));
         let name = stream.name;
+        if !outcome.ended {
+            self.hosts[host].streams.push(stream);
+        }
         let pending = &mut self.hosts[host].pending;
         if outcome.joined {
             pending.push_back(Event::Joined { name, local, remote });
         }
         pending.extend(outcome.delivered.into_iter().map(|message| Event::Told(name, message)));
         if outcome.ended {
-            self.hosts[host].streams.remove(place);
             self.hosts[host].pending.push_back(Event::Lost(name));
         }
         outcome.answers.into_iter().for_each(|packet| self.depart(host, packet));
     }
 
-    /// The message that a segment carries, from the stream that sent it: segments carry its number.
-    fn peer_of(&self, host: usize, segment: &Segment, remote: Endpoint) -> Option<Message> {
-        let (number, _) = numbers(segment);
+    /// The message with this number from the stream that sent it: segments carry the number alone.
+    fn peer_of(&self, host: usize, remote: Endpoint, number: u32) -> Option<Message> {
         if host == 0 {
             let server = self.hosts.iter().skip(1).find(|h| h.addresses.contains(&remote.ip()))?;
             return server.streams.first()?.carried(number);
@@ -358,26 +372,6 @@ impl<'a> World<'a> {
         let own = &self.hosts[host].addresses;
         let mut streams = self.hosts[0].streams.iter();
         streams.find(|stream| own.contains(&stream.remote.ip()))?.carried(number)
-    }
-}
-
-impl PartialEq for Scheduled {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Scheduled {}
-
-impl PartialOrd for Scheduled {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Scheduled {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.order).cmp(&(other.at, other.order))
     }
 }
 
