@@ -19,11 +19,13 @@ mod preflight;
 mod questions;
 mod roles;
 mod sequence;
+mod setting;
 mod sightings;
 mod volley;
 
 pub use patience::Patience;
-pub use plan::{Plan, Setting};
+pub use plan::Plan;
+pub use setting::Setting;
 
 use crate::engine::Party;
 use crate::time::Instant;

@@ -15,28 +15,14 @@ use super::farewell::Begun;
 use super::patience::{ANNOUNCE, CHECK, FINISH, GREET, JOIN, OPEN, Patience, SEQUENCE, settle};
 use super::preflight::Preflight;
 use super::questions::Questions;
+use super::setting::Setting;
 use super::sightings::Sightings;
 use super::volley::{Targets, block};
 use super::{NEVER, Probe};
-use crate::engine::{Effort, Fact, Name, Question, Step, Trouble};
+use crate::engine::{Fact, Name, Question, Step, Trouble};
 use crate::time::{Duration, Instant};
 use crate::wire::Endpoint;
 use crate::wire::control::{Message, ProbeId, Shot, VERSION};
-
-/// What a plan is given.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Setting {
-    /// How much patience it has.
-    pub effort: Effort,
-    /// What it draws randomness from.
-    pub seed: u64,
-    /// The internal address to probe from, and perhaps a second one to provoke clashes with.
-    pub internal: Vec<IpAddr>,
-    /// Ports that are free at all of them: as many as [`Setting::ports_needed`] says.
-    pub ports: Vec<u16>,
-    /// How many reflectors it talks to, one or two; their names are 0 and 1.
-    pub reflectors: u8,
-}
 
 /// A classification, as a party.
 pub struct Plan {
@@ -84,13 +70,6 @@ pub struct Reflector {
     /// Our external addresses that it has seen.
     pub proven: BTreeSet<IpAddr>,
     pub round_trip: Duration,
-}
-
-impl Setting {
-    /// How many ports a plan with this effort needs.
-    pub const fn ports_needed(effort: Effort) -> usize {
-        Questions::ports_needed(&Patience::of(effort))
-    }
 }
 
 impl Plan {
