@@ -201,7 +201,7 @@ impl Party for Plan {
             if self.stage == Stage::Over {
                 return Step::Done;
             }
-            if self.is_quiet() && self.wants_sequence() {
+            if self.wants_sequence() && self.is_quiet() {
                 self.begin_sequence(now);
             } else if self.deadline <= now || self.may_advance(now) {
                 self.advance(now);

@@ -176,8 +176,14 @@ impl Stream {
         carried: impl Fn(u32) -> Option<Message>,
         outcome: &mut Outcome,
     ) {
-        for number in numbers.filter(|number| *number >= self.expected) {
-            self.early.extend(carried(number).map(|message| (number, message)));
+        for number in numbers.start.max(self.expected)..numbers.end {
+            match carried(number) {
+                Some(message) if number == self.expected => {
+                    self.expected += 1;
+                    outcome.delivered.push(message);
+                }
+                message => self.early.extend(message.map(|message| (number, message))),
+            }
         }
         while let Some(message) = self.early.remove(&self.expected) {
             self.expected += 1;

@@ -6,7 +6,6 @@ use super::mapping::{Row, Same, changed, draws_addresses, externals, row};
 use super::view::{Asked, View, agreed};
 use crate::engine::{Order, Question, Remotes};
 use crate::nat::{Mapping, PortAssignment};
-use crate::time::Instant;
 use crate::wire::Endpoint;
 
 /// Both orders together: what holds in one of them only is not to be relied on.
@@ -57,7 +56,7 @@ fn worst(
 
 /// How the port was chosen where the wanted one was taken.
 fn fallback(
-    changed: &[(Instant, u16)],
+    changed: &[u16],
     overloading: bool,
     assignment: Option<PortAssignment>,
 ) -> Result<PortAssignment, Unknown> {

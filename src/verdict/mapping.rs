@@ -6,7 +6,6 @@ use super::finding::{Finding, Frame, Ports, Prediction, Proof, Unknown};
 use super::view::{Asked, At, View, agreed};
 use crate::engine::{Question, Remotes};
 use crate::nat::{Mapping, PortAssignment};
-use crate::time::Instant;
 use crate::wire::Endpoint;
 
 /// The mapping, without a port clash.
@@ -110,7 +109,6 @@ impl Same {
 struct Given {
     internal: Endpoint,
     external: Endpoint,
-    at: Instant,
     frame: Frame,
     /// Whether another internal host wants the same port.
     clashes: bool,
@@ -165,8 +163,8 @@ fn assigned(
     Finding::Known { value, details: Ports { step, range, next }, proof }
 }
 
-fn ports(given: &[Given]) -> Vec<(Instant, u16)> {
-    given.iter().map(|given| (given.at, given.external.port())).collect()
+fn ports(given: &[Given]) -> Vec<u16> {
+    given.iter().map(|given| given.external.port()).collect()
 }
 
 /// Every external endpoint that was given to an internal one, in order of first sight.
@@ -177,7 +175,7 @@ fn given(view: &View<'_>) -> Vec<Given> {
         for sight in view.syns(asked.probe, At::ReachedReflector) {
             let (external, frame) = (sight.from, sight.frame);
             let Some(internal) = view.internal_of(asked, &sight) else { continue };
-            let given = Given { internal, external, at: sight.record.at, frame, clashes };
+            let given = Given { internal, external, frame, clashes };
             first.entry((internal, external)).or_insert(given);
         }
     }
@@ -186,9 +184,9 @@ fn given(view: &View<'_>) -> Vec<Given> {
     given
 }
 
-/// The external ports that are not those of the internal endpoints, as they were first seen, and the
+/// The external ports that are not those of the internal endpoints, in order of first sight, and the
 /// frames that show them.
-pub fn changed(view: &View<'_>) -> (Vec<(Instant, u16)>, Vec<Frame>) {
+pub fn changed(view: &View<'_>) -> (Vec<u16>, Vec<Frame>) {
     let mut given = given(view);
     given.retain(|given| !given.is_kept());
     (ports(&given), given.iter().map(|given| given.frame).collect())
@@ -207,15 +205,15 @@ pub enum Row {
     Scattered,
 }
 
-/// Ports are in a row if they lie as close together as their number and their common step explain.
+/// How ports lie that are given in order of first sight. They are in a row if they lie as close together as their number and their common step explain.
 /// The order in which they were first seen may differ from that in which they were given out by as
 /// much as the path reorders; and the row may go past the end of the range and on from its start.
-pub fn row(ports: &[(Instant, u16)]) -> Row {
+pub fn row(ports: &[u16]) -> Row {
     let lots = lots(ports);
     let mut step = 0;
     let (mut steps, mut span) = (0, 0);
     for lot in &lots {
-        let mut sorted: Vec<_> = lot.iter().map(|(_, port)| i32::from(*port)).collect();
+        let mut sorted: Vec<_> = lot.iter().map(|port| i32::from(*port)).collect();
         sorted.sort_unstable();
         sorted.dedup();
         let gaps = sorted.windows(2).map(|pair| pair[1] - pair[0]);
@@ -242,31 +240,29 @@ pub fn row(ports: &[(Instant, u16)]) -> Row {
 
 /// Ports on both sides of a gap that is wider than all else together: a row that went past the end
 /// of its range. All in one lot where there is no such gap.
-fn lots(ports: &[(Instant, u16)]) -> Vec<Vec<(Instant, u16)>> {
-    let mut sorted: Vec<_> = ports.iter().map(|(_, port)| *port).collect();
+fn lots(ports: &[u16]) -> Vec<Vec<u16>> {
+    let mut sorted = ports.to_vec();
     sorted.sort_unstable();
     let span = sorted.last().unwrap_or(&0) - sorted.first().unwrap_or(&0);
     let widest = sorted.windows(2).max_by_key(|pair| pair[1] - pair[0]);
     let last_low = widest.filter(|pair| pair[1] - pair[0] > span / 2).map(|pair| pair[0]);
     let (low, high): (Vec<_>, Vec<_>) =
-        ports.iter().partition(|(_, port)| last_low.is_some_and(|last| *port <= last));
+        ports.iter().partition(|port| last_low.is_some_and(|last| **port <= last));
     [low, high].into_iter().filter(|lot| !lot.is_empty()).collect()
 }
 
 /// How many standard deviations later ports tend to be the higher ones, against what chance alone
-/// would show: Kendall's rank correlation over all pairs of one lot at different times. Nothing if
-/// ports close together say otherwise: a row may have gone around its range until it met itself.
-fn order(lots: &[Vec<(Instant, u16)>], span: i32) -> f64 {
+/// would show: Kendall's rank correlation over all pairs of one lot. Nothing if ports close together
+/// say otherwise: a row may have gone around its range until it met itself.
+fn order(lots: &[Vec<u16>], span: i32) -> f64 {
     let (mut balance, mut near, mut all) = (0i32, 0i32, 0i32);
     for lot in lots {
-        for (place, (at, port)) in lot.iter().enumerate() {
-            for (later, higher) in &lot[place + 1..] {
-                let up = i32::from(*higher) - i32::from(*port);
-                if later > at && up != 0 {
-                    all += 1;
-                    balance += up.signum();
-                    near += if up.abs() <= span / 4 { up.signum() } else { 0 };
-                }
+        for (place, port) in lot.iter().enumerate() {
+            for later in &lot[place + 1..] {
+                let up = i32::from(*later) - i32::from(*port);
+                all += i32::from(up != 0);
+                balance += up.signum();
+                near += if up.abs() <= span / 4 { up.signum() } else { 0 };
             }
         }
     }
@@ -283,13 +279,14 @@ const fn greatest_common_divisor(a: i32, b: i32) -> i32 {
 }
 
 /// The next ports in sequence. Each step that was skipped so far speaks for others who take ports.
-fn predictions(ports: &[(Instant, u16)], step: i32) -> Vec<Prediction> {
+fn predictions(ports: &[u16], step: i32) -> Vec<Prediction> {
     // The lot that the latest port lies in is the one that goes on.
     let lots = lots(ports);
-    let Some(lot) = lots.iter().max_by_key(|lot| lot.iter().map(|(at, _)| *at).max()) else {
+    let latest = ports.last();
+    let Some(lot) = lots.iter().find(|lot| lot.last() == latest) else {
         return Vec::new();
     };
-    let along = || lot.iter().map(|(_, port)| i32::from(*port) * step.signum());
+    let along = || lot.iter().map(|port| i32::from(*port) * step.signum());
     let (last, first) = (along().max().unwrap_or(0), along().min().unwrap_or(0));
     let taken = (last - first) / step.abs() + 1;
     let quiet = (lot.len() as f64 / f64::from(taken.max(1))).min(1.0) * CONFIDENCE;
