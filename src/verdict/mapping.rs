@@ -238,14 +238,16 @@ pub fn row(ports: &[u16]) -> Row {
     }
 }
 
-/// Ports on both sides of a gap that is wider than all else together: a row that went past the end
-/// of its range. All in one lot where there is no such gap.
+/// Ports on both sides of the widest gap: a row may have gone past the end of its range there. All in
+/// one lot where no gap stands out.
 fn lots(ports: &[u16]) -> Vec<Vec<u16>> {
     let mut sorted = ports.to_vec();
     sorted.sort_unstable();
-    let span = sorted.last().unwrap_or(&0) - sorted.first().unwrap_or(&0);
-    let widest = sorted.windows(2).max_by_key(|pair| pair[1] - pair[0]);
-    let last_low = widest.filter(|pair| pair[1] - pair[0] > span / 2).map(|pair| pair[0]);
+    sorted.dedup();
+    let gaps = || sorted.windows(2).map(|pair| i32::from(pair[1]) - i32::from(pair[0]));
+    let (widest, least) = (gaps().max().unwrap_or(0), gaps().min().unwrap_or(0));
+    let place = gaps().position(|gap| gap == widest && gap > least * MOST_GAPS);
+    let last_low = place.map(|place| sorted[place]);
     let (low, high): (Vec<_>, Vec<_>) =
         ports.iter().partition(|port| last_low.is_some_and(|last| **port <= last));
     [low, high].into_iter().filter(|lot| !lot.is_empty()).collect()
