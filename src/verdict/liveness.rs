@@ -63,7 +63,9 @@ impl Liveness {
         self.accept(inward.loss().powi(count(counted)))
     }
 
-    /// The same for tries whose answer had to come back out through the NAT.
+    /// The same for tries whose answer had to come back out through the NAT, each try its own. Of a
+    /// NAT that holds SYNs and answers each connection once, the answers are fewer; the bound does
+    /// not cover that these few were lost.
     pub fn silence_in_and_out(
         &self,
         address: IpAddr,

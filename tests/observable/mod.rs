@@ -144,6 +144,7 @@ fn met(knobs: &Knobs, vantage: Vantage, around: Duration) -> Result<Met, Unknown
     if !vantage.patient && (silent || !unsolicited.after.is_zero()) {
         return Err(Unknown::NotWaited);
     }
+    // hidden.md, holding: whether the answer is that to a SYN that was held, its delay does not say.
     let after = u64::try_from((unsolicited.after + around).as_millis()).expect("seconds");
     let answer = |value, icmp| Met { value, icmp, after_ms: Some(after) };
     Ok(match unsolicited.answer {
