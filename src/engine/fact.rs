@@ -176,6 +176,13 @@ pub enum Question {
     CompanionLateSyn,
 }
 
+impl Question {
+    /// Whether it is there to prove the path alive, and asks nothing.
+    pub const fn accompanies(self) -> bool {
+        matches!(self, Self::CompanionSyn | Self::CompanionSynAck | Self::CompanionLateSyn)
+    }
+}
+
 /// When in the life of the second internal endpoint the clash comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::NEVER;
 use super::questions::Asked;
-use super::volley::Aim;
+use super::volley::{Aim, Block, Turn};
 use crate::engine::{Event, Question, Step};
 use crate::time::Instant;
 use crate::wire::Endpoint;
@@ -126,17 +126,20 @@ impl Children {
         self.list.iter().flat_map(|child| child.asked.probe.expectations())
     }
 
-    /// What volleys of this repetition should carry for those that ask this.
-    pub fn aims(&self, question: Question, repetition: u16) -> Vec<(ProbeId, Aim)> {
-        let asking = self.list.iter().filter(|child| {
-            child.asked.question == question && child.asked.repetition == repetition
-        });
-        let aims = asking.flat_map(|child| {
-            let asks = child.asked.probe.asks();
+    /// What volleys of this block should carry for those that ask a question that is wanted, and
+    /// which of them.
+    pub fn aims(
+        &self,
+        block: Block,
+        wanted: impl Fn(Question) -> bool,
+    ) -> impl Iterator<Item = (Turn, (ProbeId, Aim))> {
+        let asking = self.list.iter().filter(move |child| wanted(child.asked.question));
+        asking.flat_map(move |Child { asked, .. }| {
+            let asks = asked.probe.asks();
             let probe = asks.first().map_or(ProbeId::default(), |(probe, _)| *probe);
-            child.asked.probe.aims().into_iter().map(move |aim| (probe, aim))
-        });
-        aims.collect()
+            let aims = asked.probe.aims(block).into_iter();
+            aims.map(move |aim| (asked.turn, (probe, aim)))
+        })
     }
 
     /// Whether all mappings are known that volleys need.

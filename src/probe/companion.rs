@@ -1,27 +1,34 @@
 //! What goes along to prove the path alive: segments in that are known to pass, beside those whose
 //! silence would count, and SYNs out at a steady beat.
 
+use std::collections::VecDeque;
+
 use super::Probe;
 use super::outreach::Outreach;
-use super::patience::BEAT;
-use super::volley::Aim;
+use super::patience::{BEAT, OVERDUE, QUICK_BEAT};
+use super::volley::{Aim, Block};
 use crate::engine::{Event, Party, Step};
-use crate::time::Instant;
-use crate::wire::control::{Expectation, ProbeId};
+use crate::time::{Duration, Instant};
+use crate::wire::control::{Expectation, Message, ProbeId};
 use crate::wire::{Endpoint, Packet};
 
-/// An outreach that goes on to send SYNs once it was seen.
+/// An outreach that goes on to send SYNs once it was seen: the beat, which quickens for good when one
+/// of them was lost, so that the loss is measured on more of them.
 #[derive(Debug)]
 pub struct Companion {
     outreach: Outreach,
     beats: u32,
     due: Instant,
+    pace: Duration,
+    /// Beats that were not reported yet: their identification, and when each is overdue.
+    unreported: VecDeque<(u16, Instant)>,
 }
 
 impl Companion {
     /// Accompanies with this outreach.
     pub const fn new(outreach: Outreach) -> Self {
-        Self { outreach, beats: 0, due: Instant::START }
+        let unreported = VecDeque::new();
+        Self { outreach, beats: 0, due: Instant::START, pace: BEAT, unreported }
     }
 }
 
@@ -37,6 +44,9 @@ impl Party for Companion {
     }
 
     fn handle(&mut self, now: Instant, event: Event) {
+        if let Event::Told(_, Message::Saw { packet, .. }) = &event {
+            self.unreported.retain(|(id, _)| *id != packet.0.id);
+        }
         self.outreach.handle(now, event);
     }
 }
@@ -50,14 +60,18 @@ impl Probe for Companion {
         self.outreach.expectations()
     }
 
-    fn aims(&self) -> Vec<Aim> {
-        self.outreach.aims()
+    fn aims(&self, block: Block) -> Vec<Aim> {
+        self.outreach.aims(block)
     }
 
     fn beat(&mut self, now: Instant) -> Option<Packet> {
         let beat = self.outreach.contacts().beat(self.beats + 1).filter(|_| self.is_open())?;
         self.beats += 1;
-        self.due = now + BEAT;
+        if self.unreported.front().is_some_and(|(_, overdue)| *overdue <= now) {
+            self.pace = QUICK_BEAT;
+        }
+        self.unreported.push_back((beat.id, now + OVERDUE));
+        self.due = now + self.pace;
         Some(beat)
     }
 

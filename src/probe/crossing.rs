@@ -7,7 +7,7 @@
 
 use super::contact::{Contact, Contacts};
 use super::patience::RETRY;
-use super::volley::Aim;
+use super::volley::{Aim, Block};
 use super::{NEVER, Probe};
 use crate::engine::{Event, Party, Step};
 use crate::time::Instant;
@@ -133,8 +133,8 @@ impl Probe for Crossing {
         [self.contacts.expectations(), self.beside.expectations()].concat()
     }
 
-    fn aims(&self) -> Vec<Aim> {
-        let seen = self.contacts.seen(self.remote);
+    fn aims(&self, block: Block) -> Vec<Aim> {
+        let seen = self.contacts.seen(self.remote).filter(|_| block == Block::First);
         let aim = |to| Aim { from: self.remote, to, seq: Some(self.peer_isn), ack: None };
         seen.map(|seen| aim(seen.external)).into_iter().collect()
     }

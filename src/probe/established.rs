@@ -2,7 +2,7 @@
 
 use super::contact::{Contact, Contacts};
 use super::patience::{REFRESH, RETRY};
-use super::volley::Aim;
+use super::volley::{Aim, Block};
 use super::{NEVER, Probe};
 use crate::engine::{Event, Party, Remotes, Step};
 use crate::time::Instant;
@@ -88,9 +88,9 @@ impl Probe for Established {
         self.contacts.expectations()
     }
 
-    fn aims(&self) -> Vec<Aim> {
+    fn aims(&self, block: Block) -> Vec<Aim> {
         let Some(seen) = self.contacts.seen(self.remotes.contacted) else { return Vec::new() };
-        if !self.acknowledged {
+        if !self.acknowledged || block == Block::First {
             return Vec::new();
         }
         let strangers = [Some(self.remotes.other_port), self.remotes.other_address];

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::plan::{Plan, Stage, number};
+use super::volley::Volleys;
 use super::{NEVER, Probe};
 use crate::engine::{Event, Fact, Name, Party, Place, Record, Step, Trouble};
 use crate::time::Instant;
@@ -22,6 +23,9 @@ impl Plan {
         let syn = packet.segment().is_some_and(|segment| segment.is_bare_syn());
         self.sightings.hairpinned |= syn && !from_reflector;
         if let Some(probe) = probe {
+            if let Some(volleys) = &mut self.volleys {
+                volleys.arrived(probe, &packet);
+            }
             self.pass_on(now, probe, Event::Arrived(packet));
         }
     }
@@ -179,9 +183,12 @@ impl Plan {
                 _ => NEVER,
             },
             Stage::Opening => self.children.wakes(),
-            // A calm that has come is no reason to wake: what is missing then is an event.
-            Stage::Trying if self.calm > now => self.children.wakes().min(self.calm),
-            Stage::Trying => self.children.wakes(),
+            Stage::Trying => {
+                let volleys = self.volleys.as_ref().map(Volleys::wakes);
+                // What has come is no reason to wake: what is missing then is an event.
+                let volleys = volleys.filter(|at| *at > now).unwrap_or(NEVER);
+                self.children.wakes().min(volleys)
+            }
             _ => NEVER,
         };
         own.min(self.deadline)
@@ -200,6 +207,9 @@ impl Party for Plan {
             }
             if self.stage == Stage::Over {
                 return Step::Done;
+            }
+            if self.stage == Stage::Trying && self.order_volleys(now) {
+                continue;
             }
             if self.wants_sequence() && self.is_quiet() {
                 self.begin_sequence(now);

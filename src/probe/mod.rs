@@ -31,7 +31,7 @@ use crate::engine::Party;
 use crate::time::Instant;
 use crate::wire::control::{Expectation, ProbeId};
 use crate::wire::{Endpoint, Packet};
-use volley::Aim;
+use volley::{Aim, Block};
 
 /// A party that asks the NAT one question, as a plan sees it.
 trait Probe: Party {
@@ -41,8 +41,8 @@ trait Probe: Party {
     /// The SYNs that reflectors should expect of it.
     fn expectations(&self) -> Vec<Expectation>;
 
-    /// What volleys should carry for it, as far as it knows yet.
-    fn aims(&self) -> Vec<Aim> {
+    /// What volleys of this block should carry for it, as far as it knows yet.
+    fn aims(&self, _: Block) -> Vec<Aim> {
         Vec::new()
     }
 

@@ -1,7 +1,7 @@
 //! A probe that contacts remotes and has volleys aimed at where it was seen.
 
 use super::contact::{Contact, Contacts};
-use super::volley::Aim;
+use super::volley::{Aim, Block};
 use super::{NEVER, Probe};
 use crate::engine::{Event, Party, Step};
 use crate::time::Instant;
@@ -27,6 +27,8 @@ pub struct Back {
     pub kind: Kind,
     /// Its sequence number, if it is one segment repeated.
     pub seq: Option<Seq>,
+    /// The only block of volleys that carries it, if not both.
+    pub block: Option<Block>,
 }
 
 /// What is shot back.
@@ -85,8 +87,9 @@ impl Probe for Outreach {
         self.contacts.expectations()
     }
 
-    fn aims(&self) -> Vec<Aim> {
-        self.shots.iter().filter_map(|back| self.aim(back)).collect()
+    fn aims(&self, block: Block) -> Vec<Aim> {
+        let shots = self.shots.iter().filter(|back| back.block.is_none_or(|only| only == block));
+        shots.filter_map(|back| self.aim(back)).collect()
     }
 
     fn is_open(&self) -> bool {
@@ -120,7 +123,7 @@ impl Probe for FromOutside {
         Vec::new()
     }
 
-    fn aims(&self) -> Vec<Aim> {
-        self.aims.clone()
+    fn aims(&self, block: Block) -> Vec<Aim> {
+        if block == Block::First { self.aims.clone() } else { Vec::new() }
     }
 }

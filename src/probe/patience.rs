@@ -9,8 +9,16 @@ use crate::time::Duration;
 pub struct Patience {
     /// How often each question is repeated, each time from fresh ports.
     pub repetitions: u16,
-    /// Volleys for each repetition. With three repetitions a negative stands on three times as
-    /// many tries: 12 keep 10⁻⁶ and 21 keep 10⁻⁹ even if a quarter of all SYNs is lost.
+    /// Volleys in a block on a path that loses nothing: 9 keep 10⁻⁶ and 12 keep 10⁻⁹ with room to
+    /// spare.
+    pub few: u16,
+    /// The same on a path that loses: 12 keep 10⁻⁶ and 21 keep 10⁻⁹ even if a quarter of all SYNs is
+    /// lost.
+    pub most: u16,
+    /// Volleys from the first SYN to a stranger's port to that to the next: so far apart that losing
+    /// one beat leaves no outage that may have swallowed the answers for two.
+    pub stride: u16,
+    /// How often each repetition tries what is no part of a volley.
     pub tries: u16,
     /// From one volley to the next: long enough for a burst of loss to end between them.
     pub gap: Duration,
@@ -45,6 +53,9 @@ impl Patience {
         match effort {
             Effort::Quick => Self {
                 repetitions: 3,
+                few: 9,
+                most: 12,
+                stride: 1,
                 tries: 4,
                 gap: Duration::from_millis(35),
                 knocks: Pace {
@@ -56,40 +67,50 @@ impl Patience {
             },
             Effort::Default => Self {
                 repetitions: 3,
+                few: 15,
+                most: 21,
+                stride: 2,
                 tries: 7,
-                gap: Duration::from_millis(60),
+                gap: Duration::from_millis(100),
                 knocks: PATIENT,
                 listen: Some(LISTEN),
             },
             // As many repetitions as ever: a NAT that holds ten SYNs must have room for all.
             Effort::Full => Self {
                 repetitions: 3,
+                few: 15,
+                most: 48,
+                stride: 2,
                 tries: 16,
-                gap: Duration::from_millis(60),
+                gap: Duration::from_millis(100),
                 knocks: PATIENT,
                 listen: Some(LISTEN),
             },
         }
     }
 
-    /// How long one block of volleys takes.
+    /// How long one block of volleys takes at most.
     pub fn block(&self) -> Duration {
-        self.gap * u32::from(self.tries * self.repetitions)
+        self.gap * u32::from(self.most)
     }
 
-    /// When the second block begins: at once after the first, or when a NAT that holds SYNs has let
-    /// go of those, so that what it holds at most is not used up by two questions together.
+    /// How long after the first block the second begins at the earliest.
     pub fn second_block(&self) -> Duration {
-        let held = self.gap * u32::from(self.repetitions) + HOLD + Duration::from_millis(300);
-        self.listen.map_or_else(|| self.block(), |_| held.max(self.block()))
+        // Of each port the first SYN is the one held.
+        let held =
+            self.gap * u32::from(STRANGERS * self.stride) + HOLD + Duration::from_millis(300);
+        self.listen.map_or(Duration::ZERO, |_| held)
+    }
+
+    /// The longest that volleys, listening and predicting can take.
+    pub fn trying(&self) -> Duration {
+        let listen = self.listen.map_or(Duration::ZERO, |listen| listen + HOLD);
+        self.block() * 2 + REVIEW_AT_MOST * 4 + listen + SETTLE_AT_MOST + SEQUENCE
     }
 
     /// The longest that a plan can take.
     pub fn longest(&self) -> Duration {
-        let stages = JOIN + GREET + ANNOUNCE + CHECK + OPEN;
-        let trying = self.block() * 2 + self.listen.map_or(Duration::ZERO, |listen| listen + HOLD);
-        let trying = trying + SETTLE_AT_MOST + GREET;
-        stages + trying + SEQUENCE + FINISH
+        JOIN + GREET + ANNOUNCE + CHECK + OPEN + self.trying() + FINISH
     }
 }
 
@@ -99,6 +120,10 @@ const PATIENT: Pace =
 
 /// REQ-4's six seconds, and the way back of an answer that leaves at their end.
 const LISTEN: Duration = Duration::from_millis(6_800);
+
+/// Ports that strangers knock at, mapped ones and others. A NAT that holds SYNs answers each once, so
+/// that its silence stands on so many answers, lost all; and it need not hold more than ten.
+pub const STRANGERS: u16 = 5;
 
 /// A TCP connection to a reflector: three SYNs of the host's own (0, 1 and 3 s).
 pub const JOIN: Duration = Duration::from_secs(5);
@@ -121,8 +146,15 @@ pub const RETRY: Duration = Duration::from_millis(250);
 pub const REFRESH: Duration = Duration::from_millis(1_500);
 /// Refreshes until the first block of volleys is over, even at full effort.
 pub const FIRST_BLOCK: u16 = 3;
+/// Refreshes until the second block is over, even at full effort.
+pub const BOTH_BLOCKS: u16 = 9;
 /// While volleys and listening last, this often a SYN goes out to prove the way out alive.
 pub const BEAT: Duration = Duration::from_millis(100);
+/// The same on a path that has lost one. Home routers let 25 SYNs a second through (OpenWrt's
+/// syn_flood): more than these would make the loss that they measure.
+pub const QUICK_BEAT: Duration = Duration::from_millis(50);
+/// A beat that was not reported after this long was lost, or so late that a closer look does no harm.
+pub const OVERDUE: Duration = Duration::from_millis(600);
 
 /// How long after the last volley stragglers are waited for: two round trips for what is still
 /// under way, and what jitter may add.
@@ -130,5 +162,13 @@ pub fn settle(round_trip: Duration) -> Duration {
     (round_trip * 2 + JITTER).min(SETTLE_AT_MOST)
 }
 
+/// How long after the last volley of a few it is looked at how many companions came through: a round
+/// trip for them, and some more. Who comes later than that is taken for lost, which costs more
+/// volleys and nothing else.
+pub fn review(round_trip: Duration) -> Duration {
+    (round_trip + Duration::from_millis(50)).min(REVIEW_AT_MOST)
+}
+
+const REVIEW_AT_MOST: Duration = Duration::from_millis(1_000);
 const JITTER: Duration = Duration::from_millis(210);
 const SETTLE_AT_MOST: Duration = Duration::from_secs(2);

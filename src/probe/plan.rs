@@ -12,12 +12,12 @@ use std::net::IpAddr;
 
 use super::children::Children;
 use super::farewell::Begun;
-use super::patience::{ANNOUNCE, CHECK, FINISH, GREET, JOIN, OPEN, Patience, SEQUENCE, settle};
+use super::patience::{ANNOUNCE, CHECK, FINISH, GREET, JOIN, OPEN, Patience};
 use super::preflight::Preflight;
 use super::questions::Questions;
 use super::setting::Setting;
 use super::sightings::Sightings;
-use super::volley::{Targets, block};
+use super::volley::{Block, Targets, Volleys};
 use super::{NEVER, Probe};
 use crate::engine::{Fact, Name, Question, Step, Trouble};
 use crate::time::{Duration, Instant};
@@ -37,8 +37,7 @@ pub struct Plan {
     pub(super) sightings: Sightings,
     /// Whether sequential ports are being, or have been, predicted.
     sequencing: bool,
-    /// When volleys and listening are over.
-    pub(super) calm: Instant,
+    pub(super) volleys: Option<Volleys>,
     /// Segments sent and not yet seen to leave.
     pub(super) unseen: u32,
     /// To be ended when it leaves.
@@ -94,7 +93,7 @@ impl Plan {
             children: Children::default(),
             sightings: Sightings::default(),
             sequencing: false,
-            calm: NEVER,
+            volleys: None,
             unseen: 0,
             begun: Begun::default(),
             steps: VecDeque::from([Step::Note(planned)]),
@@ -117,7 +116,8 @@ impl Plan {
             Stage::Opening => self.children.are_open(),
             Stage::Trying => {
                 let busy = |question| self.sequencing || question != Question::HairpinningPredicted;
-                self.calm <= now && !self.wants_sequence() && self.children.are_done(busy)
+                let calm = self.volleys.as_ref().is_none_or(|volleys| volleys.are_over(now));
+                calm && !self.wants_sequence() && self.children.are_done(busy)
             }
             Stage::Finishing => reflectors.all(|reflector| reflector.finished),
             Stage::Over => false,
@@ -252,25 +252,18 @@ impl Plan {
             let woken = self.children.add_awake(now, knowing);
             woken.into_iter().for_each(|asks| self.note(asked(asks)));
         }
-        let end = self.order_volleys(now);
-        self.calm = end;
-        self.enter(Stage::Trying, end + SEQUENCE);
+        self.volleys = Some(Volleys::new(now, self.patience, self.round_trip(now)));
+        self.enter(Stage::Trying, now + self.patience.trying());
     }
 
-    /// Orders both blocks of volleys; when they, and the listening after them, are over.
-    fn order_volleys(&mut self, now: Instant) -> Instant {
-        let patience = self.patience;
-        let first = self.targets(&[
-            Question::UnsolicitedSyn,
-            Question::Filtering,
-            Question::SimultaneousOpen,
-        ]);
-        let second = self.targets(&[Question::FilteringEstablished]);
-        let Some(questions) = &mut self.questions else { return now };
-        let later = patience.second_block();
-        let volleys = patience.tries * patience.repetitions;
-        let mut shots = block(&first, &patience, Duration::ZERO, 0, &mut questions.random);
-        shots.extend(block(&second, &patience, later, volleys, &mut questions.random));
+    /// Orders the volleys that are due; whether any were.
+    pub(super) fn order_volleys(&mut self, now: Instant) -> bool {
+        let Some(volleys) = &mut self.volleys else { return false };
+        let Some(wave) = volleys.next(now) else { return false };
+        let targets = targets(&self.children, volleys, wave.block);
+        volleys.accompany(&targets.companions);
+        let Some(questions) = &mut self.questions else { return false };
+        let shots = wave.shots(&targets, &mut questions.random);
         for (name, of_this) in self.by_owner(shots, |shot| shot.from) {
             let proven = self.reflectors.get(&name).map(|reflector| &reflector.proven);
             let shots = of_this.into_iter();
@@ -279,21 +272,7 @@ impl Plan {
                 .collect();
             self.tell(name, Message::Shoot { shots });
         }
-        let round_trip = self.round_trip(now);
-        let listened = patience.block() + patience.listen.unwrap_or_default();
-        let settled = later + patience.block() + settle(round_trip);
-        now + round_trip + listened.max(settled)
-    }
-
-    fn targets(&self, questions: &[Question]) -> Targets {
-        let aims = |question: &Question, repetition| self.children.aims(*question, repetition);
-        let companions =
-            [Question::CompanionSyn, Question::CompanionSynAck, Question::CompanionLateSyn];
-        let repetition = |number| questions.iter().flat_map(|asked| aims(asked, number)).collect();
-        Targets {
-            tests: (0..self.patience.repetitions).map(repetition).collect(),
-            companions: companions.iter().flat_map(|companion| aims(companion, 0)).collect(),
-        }
+        true
     }
 
     /// Sequential ports take quiet to predict: everything that takes ports must be done.
@@ -338,6 +317,19 @@ pub const fn number(name: Name) -> u8 {
 
 fn asked((question, probe, internal): (Question, ProbeId, Vec<Endpoint>)) -> Fact {
     Fact::Asked { probe, question, internal }
+}
+
+/// What volleys of a block carry: every test, and of the companions no more than what shows the path
+/// alive.
+fn targets(children: &Children, volleys: &Volleys, block: Block) -> Targets {
+    let tests = children.aims(block, |question| !question.accompanies()).collect();
+    let companions = |wanted: fn(Question) -> bool| -> Vec<_> {
+        children.aims(block, wanted).map(|(_, aim)| aim).collect()
+    };
+    let syns = companions(|question| question == Question::CompanionSyn);
+    // The tests are SYNs: where SYNs are known to pass, nothing else has to.
+    let companions = if volleys.pass(&syns) { syns } else { companions(Question::accompanies) };
+    Targets { tests, companions }
 }
 
 /// Connecting, greeting, announcing, checking, opening, trying and finishing each take one.

@@ -13,19 +13,19 @@ use super::crossing::Crossing;
 use super::established::Established;
 use super::hairpin::{Hairpin, Knocks};
 use super::outreach::{Back, FromOutside, Kind, Outreach};
-use super::patience::{FIRST_BLOCK, Pace, Patience};
+use super::patience::{BOTH_BLOCKS, FIRST_BLOCK, Pace, Patience, STRANGERS};
 use super::preflight::Preflight;
 use super::sequence::{Attempt, Sequence};
-use super::volley::Aim;
+use super::volley::{Aim, Block, Turn};
 use crate::engine::{Order, Question, Remotes};
 use crate::time::{Duration, Instant};
 use crate::wire::Endpoint;
 use crate::wire::control::{Answer, ProbeId};
 
-/// A probe with the question that it asks and its place among the repetitions.
+/// A probe with the question that it asks, and which volleys carry its segments.
 pub struct Asked {
     pub question: Question,
-    pub repetition: u16,
+    pub turn: Turn,
     pub probe: Box<dyn Probe>,
 }
 
@@ -62,7 +62,7 @@ impl Questions {
     /// How many ports a plan needs.
     pub const fn ports_needed(patience: &Patience) -> usize {
         // Preflight and companions; each repetition; the attempts in sequence.
-        4 + patience.repetitions as usize * (5 + 2 + 2 + 2) + ATTEMPTS * 5
+        4 + STRANGERS as usize + patience.repetitions as usize * (4 + 2 + 2 + 2) + ATTEMPTS * 5
     }
 
     /// Openings with every endpoint that the questions need.
@@ -83,9 +83,9 @@ impl Questions {
             self.companion(Question::CompanionLateSyn),
         ];
         for repetition in 0..self.patience.repetitions {
-            let mut ask = |question, probe| all.push(Asked { question, repetition, probe });
+            let turn = Turn::of(repetition, self.patience.repetitions, 1);
+            let mut ask = |question, probe| all.push(Asked { question, turn, probe });
             ask(Question::Mapping, self.mapping());
-            ask(Question::Filtering, self.filtering());
             ask(Question::FilteringEstablished, self.established());
             ask(Question::SimultaneousOpen, self.crossing());
             ask(Question::Hairpinning, self.hairpin(repetition));
@@ -95,16 +95,25 @@ impl Questions {
                 }
             }
         }
+        for repetition in 0..STRANGERS {
+            let turn = Turn::of(repetition, STRANGERS, self.patience.stride);
+            let probe = self.filtering(repetition);
+            all.push(Asked { question: Question::Filtering, turn, probe });
+        }
         all
     }
 
     /// The probes that need to know an external address.
     pub fn knowing(&mut self, now: Instant, external: IpAddr, taken: &[Endpoint]) -> Vec<Asked> {
         let mut all = Vec::new();
+        for repetition in 0..STRANGERS {
+            let turn = Turn::of(repetition, STRANGERS, self.patience.stride);
+            let probe = self.unsolicited(external, taken);
+            all.push(Asked { question: Question::UnsolicitedSyn, turn, probe });
+        }
         for repetition in 0..self.patience.repetitions {
-            let mut ask = |question, probe| all.push(Asked { question, repetition, probe });
-            ask(Question::UnsolicitedSyn, self.unsolicited(external, taken));
-            ask(Question::Hairpinning, self.hairpin_expecting(now, external, repetition));
+            let probe = self.hairpin_expecting(now, external, repetition);
+            all.push(Asked { question: Question::Hairpinning, turn: Turn::ALWAYS, probe });
         }
         all
     }
@@ -113,7 +122,7 @@ impl Questions {
     pub fn sequence(&mut self, round_trip: Duration) -> Asked {
         let attempts = (0..ATTEMPTS).map(|_| self.attempt()).collect();
         let probe = Box::new(Sequence::new(attempts, round_trip));
-        Asked { question: Question::HairpinningPredicted, repetition: 0, probe }
+        Asked { question: Question::HairpinningPredicted, turn: Turn::ALWAYS, probe }
     }
 
     fn companion(&mut self, question: Question) -> Asked {
@@ -126,7 +135,8 @@ impl Questions {
             Question::CompanionLateSyn => (Kind::Syn, Answer::SynAck),
             _ => (Kind::Syn, Answer::Nothing),
         };
-        let back = |remote: &Endpoint| Back { from: *remote, seen_at: *remote, kind, seq };
+        let back =
+            |remote: &Endpoint| Back { from: *remote, seen_at: *remote, kind, seq, block: None };
         let shots = remotes.iter().map(back).collect();
         let contacts = self.contacts(&remotes, answer);
         let contacts = contacts.into_iter().map(|contact| match answer {
@@ -138,7 +148,7 @@ impl Questions {
             Question::CompanionSyn => Box::new(Companion::new(outreach)),
             _ => Box::new(outreach),
         };
-        Asked { question, repetition: 0, probe }
+        Asked { question, turn: Turn::ALWAYS, probe }
     }
 
     fn mapping(&mut self) -> Box<dyn Probe> {
@@ -150,13 +160,19 @@ impl Questions {
         Box::new(Outreach::new(probe, internal, contacts, Vec::new()))
     }
 
-    fn filtering(&mut self) -> Box<dyn Probe> {
+    /// The first block asks one stranger alone, whose SYNs a NAT may hold; the second asks the other.
+    fn filtering(&mut self, repetition: u16) -> Box<dyn Probe> {
         let Remotes { contacted, other_port, other_address, .. } = self.remotes;
-        let strangers = [Some(other_port), other_address].into_iter().flatten();
-        let back = |from| Back { from, seen_at: contacted, kind: Kind::Syn, seq: None };
-        let shots = strangers.map(back).collect();
+        let back = |from, block| {
+            let (kind, block) = (Kind::Syn, Some(block));
+            Back { from, seen_at: contacted, kind, seq: None, block }
+        };
+        let mut shots = vec![back(other_address.unwrap_or(other_port), Block::First)];
+        if other_address.is_some() && repetition < self.patience.repetitions {
+            shots.push(back(other_port, Block::Second));
+        }
         let (probe, internal) = (self.number(), self.endpoint());
-        let contact = self.contact(contacted, Answer::Nothing).held(FIRST_BLOCK);
+        let contact = self.contact(contacted, Answer::Nothing).held(BOTH_BLOCKS);
         Box::new(Outreach::new(probe, internal, vec![contact], shots))
     }
 

@@ -4,14 +4,17 @@
 //! arrived shows that the path was alive just then; how many companions did not arrive measures the
 //! loss that the silence has to be weighed against.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
 use rand::Rng;
 use rand::seq::SliceRandom;
 use rand_xoshiro::Xoshiro256PlusPlus;
 
-use super::patience::Patience;
-use crate::time::Duration;
+use super::patience::{Patience, review, settle};
+use crate::time::{Duration, Instant};
 use crate::wire::control::{ProbeId, Shot, Volley};
-use crate::wire::{Endpoint, Seq};
+use crate::wire::{Endpoint, Packet, Seq};
 
 /// A segment that volleys should carry for a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,48 +29,209 @@ pub struct Aim {
     pub ack: Option<Seq>,
 }
 
+/// When a volley is shot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Block {
+    /// As soon as mappings are open. A late answer to a SYN of this block is still heard.
+    First,
+    /// Once a NAT that holds SYNs has let go of those of the first block: what it holds at most must
+    /// not be used up by all questions together.
+    Second,
+}
+
+/// Which volleys of a block carry a segment: from one on, every so many-th. Repetitions take turns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn {
+    from: u16,
+    every: u16,
+}
+
+impl Turn {
+    /// Every volley.
+    pub const ALWAYS: Self = Self { from: 0, every: 1 };
+
+    /// The turn of one of so many, each of which begins `stride` volleys after the one before it.
+    pub const fn of(number: u16, many: u16, stride: u16) -> Self {
+        Self { from: number * stride, every: many }
+    }
+
+    const fn has(self, volley: u16) -> bool {
+        volley >= self.from && (volley - self.from).is_multiple_of(self.every)
+    }
+}
+
 /// What to shoot at, and with what beside it.
 #[derive(Debug, Default)]
 pub struct Targets {
-    /// The aims of each repetition: its volleys carry them.
-    pub tests: Vec<Vec<(ProbeId, Aim)>>,
+    /// What they carry in turn.
+    pub tests: Vec<(Turn, (ProbeId, Aim))>,
     /// What every volley carries in addition.
     pub companions: Vec<(ProbeId, Aim)>,
 }
 
-/// The shots of one block of volleys that begins `start` from now; volley numbers from `first` on.
-pub fn block(
-    targets: &Targets,
-    patience: &Patience,
-    start: Duration,
-    first: u16,
-    random: &mut Xoshiro256PlusPlus,
-) -> Vec<Shot> {
-    let repetitions = targets.tests.len();
-    let volleys = usize::from(patience.tries) * repetitions;
-    let mut shots = Vec::with_capacity(volleys * 8);
-    for number in 0..u16::try_from(volleys).unwrap_or(u16::MAX) {
-        let tests = &targets.tests[usize::from(number) % repetitions];
-        let at = start + patience.gap * u32::from(number);
-        let after_ms = u32::try_from(at.as_millis()).unwrap_or(u32::MAX);
-        for (probe, aim) in mixed(tests, &targets.companions, random) {
-            let seq = aim.seq.unwrap_or_else(|| Seq(random.next_u32()));
-            let volley = Volley(first + number);
-            let Aim { from, to, ack, .. } = aim;
-            shots.push(Shot { probe, volley, after_ms, from, to, seq, ack });
-        }
-    }
-    shots
+/// Volleys to order now.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Wave {
+    /// What they ask.
+    pub block: Block,
+    /// Their numbers, and the first one of their block.
+    numbers: Range<u16>,
+    block_starts: u16,
+    gap: Duration,
 }
 
-/// Tests and companions in random order: a limiter that passes the first SYNs of each volley must
-/// not pass every companion and no test.
-fn mixed(
-    tests: &[(ProbeId, Aim)],
-    companions: &[(ProbeId, Aim)],
-    random: &mut Xoshiro256PlusPlus,
-) -> Vec<(ProbeId, Aim)> {
-    let mut all = [tests, companions].concat();
-    all.shuffle(random);
-    all
+/// Which volleys are shot when: in each block a few, and the rest if the path lost any of their
+/// companions.
+#[derive(Debug)]
+pub struct Volleys {
+    patience: Patience,
+    round_trip: Duration,
+    next: Next,
+    /// When what is next is due; until then what was ordered is under way.
+    due: Instant,
+    /// How many were ordered, and when the last of them is shot.
+    ordered: u16,
+    ends: Instant,
+    /// The first one of the block.
+    block_starts: u16,
+    first_block_ends: Instant,
+    second_block_begins: Instant,
+    /// Companions of the last wave, and those of any that have arrived, each by its number.
+    companions: Vec<(ProbeId, Endpoint)>,
+    heard: BTreeMap<(ProbeId, Endpoint), BTreeSet<u16>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Few(Block),
+    /// As many as are left, if these few lost companions.
+    Rest(Block),
+    Calm,
+}
+
+impl Volleys {
+    /// Volleys that begin now.
+    pub fn new(now: Instant, patience: Patience, round_trip: Duration) -> Self {
+        Self {
+            patience,
+            round_trip,
+            next: Next::Few(Block::First),
+            due: now,
+            ordered: 0,
+            ends: now,
+            block_starts: 0,
+            first_block_ends: now,
+            second_block_begins: now + patience.second_block(),
+            companions: Vec::new(),
+            heard: BTreeMap::new(),
+        }
+    }
+
+    /// The wave that is due, if one is.
+    pub fn next(&mut self, now: Instant) -> Option<Wave> {
+        while self.due <= now {
+            match self.next {
+                Next::Few(block) => {
+                    self.next = Next::Rest(block);
+                    self.block_starts = self.ordered;
+                    return Some(self.wave(now, block, self.patience.few));
+                }
+                Next::Rest(block) => {
+                    self.go_on_after(now, block);
+                    if !self.is_path_good() {
+                        let rest = self.patience.most - self.patience.few;
+                        return Some(self.wave(now, block, rest));
+                    }
+                }
+                Next::Calm => return None,
+            }
+        }
+        None
+    }
+
+    fn wave(&mut self, now: Instant, block: Block, volleys: u16) -> Wave {
+        let first = self.ordered;
+        let gap = self.patience.gap;
+        self.ordered += volleys;
+        self.ends = now + gap * u32::from(self.ordered - first);
+        if block == Block::First {
+            self.first_block_ends = self.ends;
+        }
+        self.due = self.due.max(self.ends + review(self.round_trip));
+        Wave { block, numbers: first..self.ordered, block_starts: self.block_starts, gap }
+    }
+
+    fn go_on_after(&mut self, now: Instant, block: Block) {
+        (self.next, self.due) = match block {
+            Block::First => (Next::Few(Block::Second), self.second_block_begins.max(now)),
+            Block::Second => (Next::Calm, now),
+        };
+    }
+
+    /// Whether of every companion that passes at all, as many arrived as were sent.
+    fn is_path_good(&self) -> bool {
+        let sent = usize::from(self.patience.few);
+        let passing = |companion| self.heard.get(companion).map(BTreeSet::len);
+        let mut arrived = self.companions.iter().filter_map(passing).peekable();
+        arrived.peek().is_some() && arrived.all(|arrived| arrived >= sent)
+    }
+
+    /// Takes note of what the next wave carries to prove the path alive.
+    pub fn accompany(&mut self, companions: &[(ProbeId, Aim)]) {
+        self.companions = companions.iter().map(|(probe, aim)| (*probe, aim.from)).collect();
+        self.heard.clear();
+    }
+
+    /// Takes note of a packet that arrived for a probe.
+    pub fn arrived(&mut self, probe: ProbeId, packet: &Packet) {
+        if let Some((from, _)) = packet.endpoints() {
+            self.heard.entry((probe, from)).or_default().insert(packet.id);
+        }
+    }
+
+    /// Whether each of these companions is known to pass.
+    pub fn pass(&self, companions: &[(ProbeId, Aim)]) -> bool {
+        let passes = |(probe, aim): &(ProbeId, Aim)| self.heard.contains_key(&(*probe, aim.from));
+        !companions.is_empty() && companions.iter().all(passes)
+    }
+
+    /// When there is something to do.
+    pub fn wakes(&self) -> Instant {
+        if self.next == Next::Calm { self.calm() } else { self.due }
+    }
+
+    /// Whether volleys, and listening after them, are over.
+    pub fn are_over(&self, now: Instant) -> bool {
+        self.next == Next::Calm && self.calm() <= now
+    }
+
+    fn calm(&self) -> Instant {
+        let listen = self.patience.listen.unwrap_or_default();
+        let listened = self.first_block_ends + self.round_trip + listen;
+        listened.max(self.ends + settle(self.round_trip))
+    }
+}
+
+impl Wave {
+    /// Its shots at these targets.
+    pub fn shots(&self, targets: &Targets, random: &mut Xoshiro256PlusPlus) -> Vec<Shot> {
+        let shots = self.numbers.clone().flat_map(|number| {
+            let tests =
+                targets.tests.iter().filter(|(turn, _)| turn.has(number - self.block_starts));
+            let mut all: Vec<_> =
+                tests.map(|(_, test)| *test).chain(targets.companions.iter().copied()).collect();
+            // In random order: a limiter that passes the first SYNs of each volley must not pass
+            // every companion and no test.
+            all.shuffle(random);
+            let at = self.gap * u32::from(number - self.numbers.start);
+            let after_ms = u32::try_from(at.as_millis()).unwrap_or(u32::MAX);
+            let shot = |(probe, aim): (ProbeId, Aim)| {
+                let Aim { from, to, ack, .. } = aim;
+                let seq = aim.seq.unwrap_or_else(|| Seq(random.next_u32()));
+                Shot { probe, volley: Volley(number), after_ms, from, to, seq, ack }
+            };
+            all.into_iter().map(shot).collect::<Vec<_>>()
+        });
+        shots.collect()
+    }
 }

@@ -63,22 +63,34 @@ impl Liveness {
         self.accept(inward.loss().powi(count(counted)))
     }
 
-    /// The same for tries whose answer had to come back out through the NAT, each try its own. Of a
-    /// NAT that holds SYNs and answers each connection once, the answers are fewer; the bound does
-    /// not cover that these few were lost.
+    /// The same for tries whose answer had to come back out through the NAT, by the port that they
+    /// went to. A NAT may answer every try, or hold the first and answer each port once (RFC 5382
+    /// REQ-4): the bound is that of the likelier.
     pub fn silence_in_and_out(
         &self,
         address: IpAddr,
-        tries: &[(Volley, Instant)],
+        ports: &[Vec<(Volley, Instant)>],
     ) -> Result<f64, Unknown> {
         let inward = self.inward.get(&address).ok_or(Unknown::NoAnswer)?;
-        let alive = tries.iter().filter(|(volley, _)| inward.alive.contains(volley));
-        let times: Vec<_> = alive.map(|(_, at)| *at).collect();
+        let alive = |tries: &Vec<(Volley, Instant)>| {
+            let alive = tries.iter().filter(|(volley, _)| inward.alive.contains(volley));
+            alive.map(|(_, at)| *at).collect::<Vec<_>>()
+        };
+        let ports: Vec<_> = ports.iter().map(alive).filter(|tries| !tries.is_empty()).collect();
+        let each_try = ports.iter().flatten().map(|at| (*at, 1)).collect();
+        let each_port = ports.iter().map(|tries| (tries[0], tries.len())).collect();
+        let bounds = [each_try, each_port].map(|answers| self.all_lost(inward, answers));
+        self.accept(bounds[0].max(bounds[1]))
+    }
+
+    /// The chance that none of these answers came: by the moment each was first asked for, and how
+    /// often it was.
+    fn all_lost(&self, inward: &Inward, answers: Vec<(Instant, usize)>) -> f64 {
         let (way_in, way_out) = (inward.loss(), self.outward.loss());
-        // An outage outward swallows the answers to all tries of one group, or loss inward took each.
-        let groups = groups(&times, self.outward.longest_outage);
+        // An outage outward swallows all answers of one group, or loss inward took each try.
+        let groups = groups(answers, self.outward.longest_outage);
         let lost = |tries: &usize| (way_in.powi(count(*tries)) + way_out).min(1.0);
-        self.accept(groups.iter().map(lost).product())
+        groups.iter().map(lost).product()
     }
 
     /// The same for tries that went out and would have come in again. Each counts that a SYN left
@@ -90,10 +102,10 @@ impl Liveness {
             let next = self.outward.seen.partition_point(|seen| seen < *at);
             self.outward.seen.get(next).is_some_and(|seen| seen.since(**at) <= BESIDE)
         };
-        let tries: Vec<_> = tries.iter().filter(beside).copied().collect();
+        let tries: Vec<_> = tries.iter().filter(beside).map(|at| (*at, 1)).collect();
         let outage = inward.longest_outage.max(self.outward.longest_outage);
         let loss = (inward.loss() + self.outward.loss()).min(1.0);
-        self.accept(loss.powi(count(groups(&tries, outage).len())))
+        self.accept(loss.powi(count(groups(tries, outage).len())))
     }
 
     /// The same for tries beside each of which another segment was sent, given how many of these
@@ -141,18 +153,17 @@ fn count(number: usize) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
 
-/// These tries in groups that one outage of this length could swallow, by their sizes.
-fn groups(times: &[Instant], outage: Duration) -> Vec<usize> {
-    let mut times = times.to_vec();
-    times.sort_unstable();
+/// Tries in groups that one outage of this length could swallow: how many each group has.
+fn groups(mut tries: Vec<(Instant, usize)>, outage: Duration) -> Vec<usize> {
+    tries.sort_unstable();
     let mut groups = Vec::new();
     let mut first = Instant::START;
-    for at in times {
+    for (at, number) in tries {
         match groups.last_mut() {
-            Some(tries) if at.since(first) < outage => *tries += 1,
+            Some(tries) if at.since(first) < outage => *tries += number,
             _ => {
                 first = at;
-                groups.push(1);
+                groups.push(number);
             }
         }
     }

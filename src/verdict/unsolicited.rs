@@ -33,9 +33,11 @@ pub fn filtered_port(view: &View<'_>, liveness: &Liveness) -> Result<Met, Unknow
 /// A port that unsolicited SYNs went to, and the first answer to one of them.
 struct Meeting {
     from: Option<Endpoint>,
-    sent: Vec<(Volley, Instant, Frame)>,
+    sent: Vec<Sent>,
     answer: Option<FirstAnswer>,
 }
+
+type Sent = (Volley, Instant, Frame);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct FirstAnswer {
@@ -56,6 +58,13 @@ impl Meeting {
             sent: shots.iter().filter_map(dated).collect(),
             answer: shots.iter().find_map(|shot| answer_to(view, asked, shot)),
         }
+    }
+}
+
+impl Meeting {
+    /// Those whose answer would have been heard if it came in time for REQ-4.
+    fn sent_until(&self, heard: Instant) -> Vec<Sent> {
+        self.sent.iter().filter(|(_, at, _)| *at + HOLD <= heard).copied().collect()
     }
 }
 
@@ -91,7 +100,7 @@ fn met(view: &View<'_>, liveness: &Liveness, meetings: Vec<Meeting>) -> Result<M
     }
     // RFC 1812 §4.3.2.8: ICMP errors are limited in rate, so some for all is what was to be seen.
     let limited = answers.iter().all(|answer| answer.value == UnsolicitedSyn::IcmpError);
-    if answers.len() < tried.len() && !limited {
+    if answers.len() < tried.len() && !(limited && answers.len() >= REPETITIONS) {
         // One port answered and another did not: loss explains it, or a contradiction.
         return Err(silence(view, liveness, &tried).err().unwrap_or(Unknown::Contradicted));
     }
@@ -136,12 +145,12 @@ fn silence(view: &View<'_>, liveness: &Liveness, tried: &[&Meeting]) -> Result<M
     }
     let heard = view.listened.min(liveness.last_seen_out()).filter(|_| view.complete);
     let heard = heard.ok_or_else(|| view.no_answer())?;
-    let sent = tried.iter().flat_map(|meeting| &meeting.sent);
-    let waited: Vec<_> = sent.filter(|(_, at, _)| *at + HOLD <= heard).collect();
-    let tries: Vec<_> = waited.iter().map(|(volley, at, _)| (*volley, *at)).collect();
+    let waited: Vec<_> = tried.iter().map(|meeting| meeting.sent_until(heard)).collect();
+    let dated = |sent: &Vec<Sent>| sent.iter().map(|(volley, at, _)| (*volley, *at)).collect();
+    let ports: Vec<_> = waited.iter().map(dated).collect();
     let from = tried.iter().find_map(|meeting| meeting.from).ok_or_else(|| view.no_answer())?;
-    let error_bound = liveness.silence_in_and_out(from.ip(), &tries)?;
-    let evidence = waited.iter().map(|(.., frame)| *frame).collect();
+    let error_bound = liveness.silence_in_and_out(from.ip(), &ports)?;
+    let evidence = waited.iter().flatten().map(|(.., frame)| *frame).collect();
     let proof = Proof { evidence, error_bound };
     Ok(Finding::Known { value: UnsolicitedSyn::Dropped, details: Answered::default(), proof })
 }
