@@ -111,6 +111,7 @@ impl Plan {
         let clock_offset_ns = i64::try_from(offset).unwrap_or_default();
         (reflector.round_trip, reflector.clock_offset_ns) = (round_trip, clock_offset_ns);
         reflector.endpoints.clone_from(&endpoints);
+        self.outside.extend(endpoints.iter().map(Endpoint::ip));
         reflector.proven.insert(observed.ip());
         let Some(local) = reflector.local else { return };
         let reflector = trouble;
@@ -173,7 +174,7 @@ impl Plan {
     }
 
     fn is_reflector(&self, address: IpAddr) -> bool {
-        self.reflectors.values().flat_map(|r| &r.endpoints).any(|end| end.ip() == address)
+        self.outside.contains(&address)
     }
 
     fn wakes(&mut self, now: Instant) -> Instant {

@@ -31,6 +31,8 @@ pub struct Plan {
     pub(super) stage: Stage,
     pub(super) deadline: Instant,
     pub(super) reflectors: BTreeMap<Name, Reflector>,
+    /// Their addresses.
+    pub(super) outside: Vec<IpAddr>,
     questions: Option<Questions>,
     pub(super) preflight: Option<Preflight>,
     pub(super) children: Children,
@@ -88,6 +90,7 @@ impl Plan {
             stage: Stage::Joining,
             deadline: Instant::START + JOIN,
             reflectors: names.map(|name| (name, Reflector::default())).collect(),
+            outside: Vec::new(),
             questions: None,
             preflight: None,
             children: Children::default(),

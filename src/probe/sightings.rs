@@ -15,6 +15,8 @@ pub struct Sightings {
     firsts: BTreeMap<ProbeId, Endpoint>,
     /// Whether one of them was seen elsewhere too.
     diverging: bool,
+    /// The lowest and the highest port.
+    span: Option<(u16, u16)>,
     /// Whether a SYN of ours came back to another internal endpoint.
     pub hairpinned: bool,
 }
@@ -22,6 +24,9 @@ pub struct Sightings {
 impl Sightings {
     pub fn add(&mut self, question: Option<Question>, probe: ProbeId, external: Endpoint) {
         if !self.externals.contains(&external) {
+            let port = external.port();
+            let (lowest, highest) = self.span.unwrap_or((port, port));
+            self.span = Some((lowest.min(port), highest.max(port)));
             self.externals.push(external);
         }
         if question == Some(Question::Mapping) {
@@ -31,12 +36,7 @@ impl Sightings {
 
     /// Whether ports differ by the remote and lie close together: worth trying to predict them.
     pub fn look_sequential(&self) -> bool {
-        if !self.diverging {
-            return false;
-        }
-        let ports = || self.externals.iter().map(|external| external.port());
-        let span = ports().max().unwrap_or(0) - ports().min().unwrap_or(0);
-        span < CLOSE
+        self.diverging && self.span.is_some_and(|(lowest, highest)| highest - lowest < CLOSE)
     }
 }
 

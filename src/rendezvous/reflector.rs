@@ -31,8 +31,8 @@ pub struct Reflector {
     flows: BTreeMap<(Endpoint, Endpoint), Flow>,
     shots: BTreeMap<(Instant, u64), (Name, Shot)>,
     shots_ordered: u64,
-    /// What segments were crafted for.
-    crafted: BTreeMap<Crafted, (Name, ProbeId, Volley)>,
+    /// Segments crafted and not yet seen to leave, the oldest first, and what they are for.
+    crafted: VecDeque<(Crafted, (Name, ProbeId, Volley))>,
     rate: Rate,
     steps: VecDeque<Step>,
 }
@@ -43,7 +43,8 @@ struct Client {
     remote: Endpoint,
     /// Addresses that have shown that they asked.
     proven: BTreeSet<IpAddr>,
-    expectations: Vec<Expectation>,
+    /// By the endpoint of ours that they are on.
+    expectations: BTreeMap<Endpoint, Vec<Expectation>>,
     /// How many connections its SYNs have made known.
     flows: usize,
     shots: usize,
@@ -54,7 +55,7 @@ struct Client {
 
 /// What tells a segment that was crafted from every other one: its own and remote endpoint, its
 /// flags, its numbers and its timestamp.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Crafted {
     ends: (Endpoint, Endpoint),
     flags: u16,
@@ -75,7 +76,7 @@ impl Reflector {
             flows: BTreeMap::new(),
             shots: BTreeMap::new(),
             shots_ordered: 0,
-            crafted: BTreeMap::new(),
+            crafted: VecDeque::new(),
             rate: Rate::default(),
             steps,
         }
@@ -91,7 +92,7 @@ impl Reflector {
         let client = Client {
             remote,
             proven: BTreeSet::from([remote.ip()]),
-            expectations: Vec::new(),
+            expectations: BTreeMap::new(),
             flows: 0,
             shots: 0,
             rate: Rate::default(),
@@ -134,10 +135,13 @@ impl Reflector {
 
     fn expect(&mut self, name: Name, expectations: Vec<Expectation>) {
         let Some(client) = self.clients.get_mut(&name) else { return };
-        if client.expectations.len() + expectations.len() > self.limits.expectations {
+        let known: usize = client.expectations.values().map(Vec::len).sum();
+        if known + expectations.len() > self.limits.expectations {
             return self.refuse(name, Refusal::TooMuch);
         }
-        client.expectations.extend(expectations);
+        for expected in expectations {
+            client.expectations.entry(expected.on).or_default().push(expected);
+        }
         self.steps.push_back(Step::Tell(name, Message::Expecting));
     }
 
@@ -188,19 +192,19 @@ impl Reflector {
     /// Whose SYN this is: that of the one expectation that most of its marks speak for, at least
     /// two, since a NAT may have rewritten any one of them.
     fn recognise(&mut self, remote: Endpoint, own: Endpoint, packet: &Packet) -> Option<Flow> {
-        packet.segment().filter(|segment| segment.is_bare_syn())?;
-        let marks = |name: Name, client: &Client, expected: &Expectation| {
-            let marks = marks(client, expected, remote, packet);
-            (marks, name, expected.probe, expected.answer)
-        };
-        let all = self.clients.iter().flat_map(|(name, client)| {
-            let here = client.expectations.iter().filter(|expected| expected.on == own);
-            here.map(move |expected| marks(*name, client, expected))
-        });
-        let (most, client, probe, answer) = only_best(all, |(marks, ..)| *marks)?;
-        if most < FEWEST_MARKS {
-            return None;
+        let marks = Marks::of(remote, packet)?;
+        let (mut most, mut tied, mut best) = (FEWEST_MARKS - 1, false, None);
+        for (name, client) in &self.clients {
+            let at_home = u8::from(client.remote.ip() == remote.ip());
+            for expected in client.expectations.get(&own).into_iter().flatten() {
+                let fitting = marks.that_fit(expected) + at_home;
+                tied = (tied || fitting == most) && fitting <= most;
+                if fitting > most {
+                    (most, best) = (fitting, Some((*name, expected.probe, expected.answer)));
+                }
+            }
         }
+        let (client, probe, answer) = best.filter(|_| !tied)?;
         self.belongs(remote, own, client, probe, answer)
     }
 
@@ -214,8 +218,11 @@ impl Reflector {
         probe: ProbeId,
         answer: Answer,
     ) -> Option<Flow> {
+        let known = self.flows.get(&(remote, own)).filter(|flow| flow.client == name).copied();
+        if let Some(flow) = known.filter(|flow| (flow.probe, flow.answer) == (probe, answer)) {
+            return Some(flow);
+        }
         let client = self.clients.get_mut(&name)?;
-        let known = self.flows.get(&(remote, own)).filter(|flow| flow.client == name);
         let isn = match known {
             Some(flow) if flow.probe == probe => flow.isn,
             _ => Seq(self.random.next_u32()),
@@ -271,21 +278,31 @@ impl Reflector {
     }
 
     fn left(&mut self, now: Instant, packet: Packet) {
-        let crafted = Crafted::of(&packet).and_then(|key| self.crafted.get(&key));
-        let crafted = crafted.map(|(client, probe, volley)| (*client, *probe, Some(*volley)));
-        let flow = packet.endpoints().and_then(|(own, remote)| self.flows.get(&(remote, own)));
-        let answered = flow.map(|flow| (flow.client, flow.probe, None));
-        let Some((client, probe, volley)) = crafted.or(answered) else { return };
+        let crafted = self.take_crafted(&packet);
+        let crafted = crafted.map(|(client, probe, volley)| (client, probe, Some(volley)));
+        let answered = || {
+            let (own, remote) = packet.endpoints()?;
+            let flow = self.flows.get(&(remote, own))?;
+            Some((flow.client, flow.probe, None))
+        };
+        let Some((client, probe, volley)) = crafted.or_else(answered) else { return };
         let packet = PacketText(packet);
         let sent = Message::Sent { probe, volley, at: now, packet };
         self.steps.push_back(Step::Tell(client, sent));
+    }
+
+    /// What a segment seen leaving was crafted for.
+    fn take_crafted(&mut self, packet: &Packet) -> Option<(Name, ProbeId, Volley)> {
+        let key = Crafted::of(packet)?;
+        let place = self.crafted.iter().position(|(crafted, _)| *crafted == key)?;
+        self.crafted.remove(place).map(|(_, what_for)| what_for)
     }
 
     fn forget(&mut self, name: Name) {
         self.clients.remove(&name);
         self.shots.retain(|_, (client, _)| *client != name);
         self.flows.retain(|_, flow| flow.client != name);
-        self.crafted.retain(|_, (client, ..)| *client != name);
+        self.crafted.retain(|(_, (client, ..))| *client != name);
     }
 
     /// Shoots what is due and shows out who has stayed too long.
@@ -343,38 +360,31 @@ impl Crafted {
     }
 }
 
-/// How many of its five marks a SYN carries: source address, source port, ISN, timestamp and
-/// identification.
+/// What a SYN can be known by, beside the address that it comes from: five marks in all.
 ///
 /// Address and port alone are two that can be guessed, but then the address is that of the control
 /// connection; any other two contain a number that only the prober knows.
-fn marks(client: &Client, expected: &Expectation, remote: Endpoint, packet: &Packet) -> u8 {
-    let segment = packet.segment();
-    let timestamp = segment.and_then(|segment| segment.options.timestamps());
-    [
-        client.remote.ip() == remote.ip(),
-        expected.port == remote.port(),
-        Some(expected.isn) == segment.map(|segment| segment.seq),
-        Some(expected.timestamp) == timestamp.map(|(value, _)| value),
-        identification(expected.timestamp) == packet.id,
-    ]
-    .into_iter()
-    .map(u8::from)
-    .sum()
+#[derive(Clone, Copy)]
+struct Marks {
+    port: u16,
+    isn: Seq,
+    timestamp: Option<u32>,
+    id: u16,
 }
 
-/// The item that ranks highest, unless two do.
-fn only_best<T, K: Ord>(items: impl Iterator<Item = T>, rank: impl Fn(&T) -> K) -> Option<T> {
-    let mut best: Option<T> = None;
-    let mut tied = false;
-    for item in items {
-        match best.as_ref().map(|best| rank(&item).cmp(&rank(best))) {
-            Some(std::cmp::Ordering::Less) => {}
-            Some(std::cmp::Ordering::Equal) => tied = true,
-            Some(std::cmp::Ordering::Greater) | None => (best, tied) = (Some(item), false),
-        }
+impl Marks {
+    fn of(remote: Endpoint, packet: &Packet) -> Option<Self> {
+        let segment = packet.segment().filter(|segment| segment.is_bare_syn())?;
+        let timestamp = segment.options.timestamps().map(|(value, _)| value);
+        Some(Self { port: remote.port(), isn: segment.seq, timestamp, id: packet.id })
     }
-    best.filter(|_| !tied)
+
+    fn that_fit(self, expected: &Expectation) -> u8 {
+        u8::from(expected.port == self.port)
+            + u8::from(expected.isn == self.isn)
+            + u8::from(Some(expected.timestamp) == self.timestamp)
+            + u8::from(identification(expected.timestamp) == self.id)
+    }
 }
 
 /// Fewer would let a stranger's SYN pass for a probe's.

@@ -2,7 +2,7 @@
 //! RFC 7857 §3).
 
 use super::finding::{Finding, Frame, OnPortClash, Unknown};
-use super::mapping::{Row, Same, changed, draws_addresses, externals, row};
+use super::mapping::{Given, Row, Same, changed, draws_addresses, externals, row};
 use super::view::{Asked, View, agreed};
 use crate::engine::{Order, Question, Remotes};
 use crate::nat::{Mapping, PortAssignment};
@@ -11,6 +11,7 @@ use crate::wire::Endpoint;
 /// Both orders together: what holds in one of them only is not to be relied on.
 pub fn on_port_clash(
     view: &View<'_>,
+    given: &[Given],
     assignment: Option<PortAssignment>,
 ) -> Result<Finding<OnPortClash>, Unknown> {
     let remotes = view.remotes.ok_or_else(|| view.no_answer())?;
@@ -18,7 +19,7 @@ pub fn on_port_clash(
         return Err(Unknown::NeedsSecondInternal);
     }
     // Two hosts at two external addresses clash over nothing.
-    if draws_addresses(view) {
+    if draws_addresses(given) {
         return Err(Unknown::HiddenByOtherBehaviour);
     }
     let first = clashes(view, Order::ClashFirst, remotes)?;
@@ -27,7 +28,7 @@ pub fn on_port_clash(
         agreed(first.iter().map(|clash| Ok(clash.answer())), view.no_answer())?;
     let (late, more) = agreed(last.iter().map(|clash| Ok(clash.answer())), view.no_answer())?;
     evidence.extend(more);
-    let (changed, frames) = changed(view);
+    let (changed, frames) = changed(given);
     let overloading = early.overloading || late.overloading;
     let value = OnPortClash {
         mapping: worst(early.same.class_on_clash(), late.same.class_on_clash())?,

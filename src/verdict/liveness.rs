@@ -182,11 +182,11 @@ fn inward(view: &View<'_>) -> BTreeMap<IpAddr, Inward> {
     let mut sent: BTreeMap<IpAddr, Vec<Sent>> = BTreeMap::new();
     for kind in [Question::CompanionSyn, Question::CompanionSynAck, Question::CompanionLateSyn] {
         for asked in view.asked(kind) {
-            let arrivals = view.sights(asked.probe, At::ReachedProber);
-            let arrived: BTreeSet<_> = arrivals.iter().flat_map(marks).collect();
+            let arrived =
+                Arrived::among(view.sights(asked.probe, At::ReachedProber).iter().copied());
             for sight in view.sights(asked.probe, At::LeftReflector) {
                 let Some(volley) = sight.record.volley else { continue };
-                let arrived = marks(sight).iter().any(|mark| arrived.contains(mark));
+                let arrived = arrived.has(sight);
                 let companion = Sent { volley, at: sight.record.at, kind, arrived };
                 sent.entry(sight.from.ip()).or_default().push(companion);
             }
@@ -204,31 +204,52 @@ fn inward(view: &View<'_>) -> BTreeMap<IpAddr, Inward> {
 /// connection has gone on, a NAT that follows it may drop a repeated SYN for its own reasons: such
 /// SYNs count only where no others pass.
 fn count_syns(view: &View<'_>, asked: &Asked, all: &mut BTreeMap<IpAddr, Inward>) {
-    let arrivals = view.syns(asked.probe, At::ReachedProber);
-    let arrived: BTreeSet<_> = arrivals.flat_map(|sight| marks(&sight)).collect();
-    let passes: BTreeSet<_> = arrived.iter().map(|(from, _)| *from).collect();
+    let arrived = Arrived::among(view.syns(asked.probe, At::ReachedProber));
     let gone_on = match asked.question {
         Question::SimultaneousOpen => return,
         question => question == Question::CompanionLateSyn,
     };
     let shots = view.syns(asked.probe, At::LeftReflector);
-    for shot in shots.filter(|shot| passes.contains(&shot.from)) {
+    for shot in shots.filter(|shot| arrived.any_from(shot.from)) {
         let inward = all.entry(shot.from.ip()).or_default();
         if gone_on && !inward.late {
             continue;
         }
         inward.syns_sent += 1;
-        inward.syns_lost += u32::from(!marks(&shot).iter().any(|mark| arrived.contains(mark)));
+        inward.syns_lost += u32::from(!arrived.has(&shot));
     }
 }
 
 /// By what one of several repeated segments of a probe is known: whether it is a SYN,ACK, and its
 /// timestamp, or if a NAT stripped that its identification.
-fn marks(sight: &Sight<'_>) -> [(Endpoint, (bool, u32)); 2] {
+type Mark = (bool, u32);
+
+fn marks(sight: &Sight<'_>) -> [Mark; 2] {
     let stamp = sight.segment.options.timestamps().map(|(value, _)| value);
     let id = u32::from(sight.record.packet.id);
     let kind = sight.segment.is_syn_ack();
-    [(sight.from, (kind, stamp.unwrap_or(id))), (sight.from, (kind, id))]
+    [(kind, stamp.unwrap_or(id)), (kind, id)]
+}
+
+/// The segments of a probe that arrived, in the order of where from and of their marks.
+struct Arrived(Vec<(Endpoint, Mark)>);
+
+impl Arrived {
+    fn among<'a>(sights: impl Iterator<Item = Sight<'a>>) -> Self {
+        let all = sights.flat_map(|sight| marks(&sight).map(|mark| (sight.from, mark)));
+        let mut all: Vec<_> = all.collect();
+        all.sort_unstable();
+        Self(all)
+    }
+
+    fn has(&self, sent: &Sight<'_>) -> bool {
+        marks(sent).iter().any(|mark| self.0.binary_search(&(sent.from, *mark)).is_ok())
+    }
+
+    fn any_from(&self, from: Endpoint) -> bool {
+        let first = self.0.partition_point(|(other, _)| *other < from);
+        self.0.get(first).is_some_and(|(other, _)| *other == from)
+    }
 }
 
 impl Inward {
@@ -268,11 +289,10 @@ fn outward(view: &View<'_>) -> Outward {
     let mut outward = Outward::default();
     for asked in view.asked(Question::CompanionSyn) {
         let seen = view.syns(asked.probe, At::ReachedReflector);
-        let seen: BTreeSet<_> =
-            seen.flat_map(|sight| marks(&sight)).map(|(_, mark)| mark).collect();
+        let seen: BTreeSet<_> = seen.flat_map(|sight| marks(&sight)).collect();
         for beat in view.syns(asked.probe, At::LeftProber) {
             outward.sent += 1;
-            if marks(&beat).iter().any(|(_, mark)| seen.contains(mark)) {
+            if marks(&beat).iter().any(|mark| seen.contains(mark)) {
                 let at = beat.record.at;
                 let outage = outward.seen.last().map_or(Duration::ZERO, |last| at.since(*last));
                 outward.longest_outage = outward.longest_outage.max(outage);

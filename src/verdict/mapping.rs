@@ -9,12 +9,12 @@ use crate::nat::{Mapping, PortAssignment};
 use crate::wire::Endpoint;
 
 /// The mapping, without a port clash.
-pub fn mapping(view: &View<'_>) -> Result<Finding<Mapping>, Unknown> {
+pub fn mapping(view: &View<'_>, given: &[Given]) -> Result<Finding<Mapping>, Unknown> {
     let remotes = view.remotes.ok_or_else(|| view.no_answer())?;
     let answers = view.asked(Question::Mapping).map(|asked| same(view, asked, remotes));
     let (same, evidence) = agreed(answers, view.no_answer())?;
     let class = same.class()?;
-    if class != Mapping::AddressAndPortDependent && is_drawn(&given(view)) {
+    if class != Mapping::AddressAndPortDependent && draws_addresses(given) {
         return Err(Unknown::HiddenByOtherBehaviour);
     }
     Ok(Finding::shown(class, evidence))
@@ -22,18 +22,13 @@ pub fn mapping(view: &View<'_>) -> Result<Finding<Mapping>, Unknown> {
 
 /// Whether each internal host has several external addresses and its own ports at all of them: then
 /// two remotes that see one external endpoint may see it because of two lucky draws.
-fn is_drawn(given: &[Given]) -> bool {
+pub fn draws_addresses(given: &[Given]) -> bool {
     let mut addresses: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
     for given in given {
         addresses.entry(given.internal.ip()).or_default().insert(given.external.ip());
     }
     let several = addresses.values().any(|external| external.len() > 1);
     several && given.iter().any(|given| !given.clashes && given.is_kept())
-}
-
-/// The same for the whole run.
-pub fn draws_addresses(view: &View<'_>) -> bool {
-    is_drawn(&given(view))
 }
 
 /// Which external endpoints of one internal one are the same: towards two ports of one address,
@@ -106,7 +101,7 @@ impl Same {
 
 /// One external endpoint given out, at its first sight.
 #[derive(Clone, Copy, Debug)]
-struct Given {
+pub struct Given {
     internal: Endpoint,
     external: Endpoint,
     frame: Frame,
@@ -121,8 +116,10 @@ impl Given {
 }
 
 /// How external ports are chosen, without a port clash.
-pub fn port_assignment(view: &View<'_>) -> Result<Finding<PortAssignment, Ports>, Unknown> {
-    let given = given(view);
+pub fn port_assignment(
+    view: &View<'_>,
+    given: &[Given],
+) -> Result<Finding<PortAssignment, Ports>, Unknown> {
     let mut keeps: BTreeMap<Endpoint, bool> = BTreeMap::new();
     for given in given.iter().filter(|given| !given.clashes) {
         *keeps.entry(given.internal).or_default() |= given.is_kept();
@@ -140,13 +137,13 @@ pub fn port_assignment(view: &View<'_>) -> Result<Finding<PortAssignment, Ports>
     if kept > 1 + keeps.len() / 16 {
         return Err(Unknown::Contradicted);
     }
-    let (value, step) = match row(&ports(&given)) {
+    let (value, step) = match row(&ports(given)) {
         Row::Along(step) => (PortAssignment::Sequential, Some(step)),
         Row::Near => (PortAssignment::Sequential, None),
         Row::Scattered => (PortAssignment::Random, None),
         Row::Disordered => return Err(Unknown::Contradicted),
     };
-    Ok(assigned(value, step, given))
+    Ok(assigned(value, step, given.to_vec()))
 }
 
 fn assigned(
@@ -168,7 +165,7 @@ fn ports(given: &[Given]) -> Vec<u16> {
 }
 
 /// Every external endpoint that was given to an internal one, in order of first sight.
-fn given(view: &View<'_>) -> Vec<Given> {
+pub fn given(view: &View<'_>) -> Vec<Given> {
     let mut first: BTreeMap<(Endpoint, Endpoint), Given> = BTreeMap::new();
     for asked in view.probes() {
         let clashes = matches!(asked.question, Question::PortClash(_));
@@ -186,10 +183,9 @@ fn given(view: &View<'_>) -> Vec<Given> {
 
 /// The external ports that are not those of the internal endpoints, in order of first sight, and the
 /// frames that show them.
-pub fn changed(view: &View<'_>) -> (Vec<u16>, Vec<Frame>) {
-    let mut given = given(view);
-    given.retain(|given| !given.is_kept());
-    (ports(&given), given.iter().map(|given| given.frame).collect())
+pub fn changed(given: &[Given]) -> (Vec<u16>, Vec<Frame>) {
+    let changed = given.iter().filter(|given| !given.is_kept());
+    changed.map(|given| (given.external.port(), given.frame)).unzip()
 }
 
 /// How external ports lie.
@@ -205,9 +201,10 @@ pub enum Row {
     Scattered,
 }
 
-/// How ports lie that are given in order of first sight. They are in a row if they lie as close together as their number and their common step explain.
-/// The order in which they were first seen may differ from that in which they were given out by as
-/// much as the path reorders; and the row may go past the end of the range and on from its start.
+/// How ports lie that are given in order of first sight. They are in a row if they lie as close
+/// together as their number and their common step explain. The order in which they were first seen
+/// may differ from that in which they were given out by as much as the path reorders; and the row may
+/// go past the end of the range and on from its start.
 pub fn row(ports: &[u16]) -> Row {
     let lots = lots(ports);
     let mut step = 0;

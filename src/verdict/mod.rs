@@ -53,11 +53,12 @@ pub fn judge(run: &Run) -> Verdict {
 /// The findings, those that others depend on first.
 fn findings(view: &View<'_>, external_addresses: usize) -> Findings {
     let liveness = Liveness::of(view);
-    let port_assignment = known(mapping::port_assignment(view));
+    let given = mapping::given(view);
+    let port_assignment = known(mapping::port_assignment(view, &given));
     let filtering = |question| known(filtering::filtering(view, &liveness, question));
     let mut findings = Findings {
-        mapping: known(mapping::mapping(view)),
-        on_port_clash: known(clash::on_port_clash(view, port_assignment.value().copied())),
+        mapping: known(mapping::mapping(view, &given)),
+        on_port_clash: known(clash::on_port_clash(view, &given, port_assignment.value().copied())),
         filtering: FilteringFinding {
             after_syn: filtering(Question::Filtering),
             established: filtering(Question::FilteringEstablished),

@@ -1,6 +1,5 @@
 //! A run, indexed for judging.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::finding::{Frame, Unknown};
@@ -12,7 +11,8 @@ use crate::wire::{Endpoint, Segment};
 /// A run with its packets by probe and its facts by what they say.
 pub struct View<'a> {
     asked: Vec<Asked>,
-    by_probe: BTreeMap<ProbeId, Packets<'a>>,
+    /// By the probe's number.
+    by_probe: Vec<Packets<'a>>,
     pub remotes: Option<Remotes>,
     pub effort: Effort,
     pub internal: Vec<IpAddr>,
@@ -63,7 +63,7 @@ impl<'a> View<'a> {
     pub fn new(run: &'a Run) -> Self {
         let mut view = Self {
             asked: Vec::new(),
-            by_probe: BTreeMap::new(),
+            by_probe: Vec::new(),
             remotes: None,
             effort: Effort::default(),
             internal: Vec::new(),
@@ -75,10 +75,18 @@ impl<'a> View<'a> {
         run.facts.iter().for_each(|(_, fact)| view.take(fact));
         for (place, record) in run.trace.iter().enumerate() {
             if let Some(probe) = record.probe {
-                view.by_probe.entry(probe).or_default().add(place + 1, record);
+                view.packets_of(probe).add(place + 1, record);
             }
         }
         view
+    }
+
+    fn packets_of(&mut self, probe: ProbeId) -> &mut Packets<'a> {
+        let place = usize::from(probe.0);
+        if self.by_probe.len() <= place {
+            self.by_probe.resize_with(place + 1, Packets::default);
+        }
+        &mut self.by_probe[place]
     }
 
     fn take(&mut self, fact: &Fact) {
@@ -115,12 +123,12 @@ impl<'a> View<'a> {
 
     /// The frames of a probe, with their records.
     pub fn frames(&self, probe: ProbeId) -> &[(Frame, &'a Record)] {
-        self.by_probe.get(&probe).map_or(&[], |packets| &packets.frames)
+        self.by_probe.get(usize::from(probe.0)).map_or(&[], |packets| &packets.frames)
     }
 
     /// The segments of a probe that were seen there.
     pub fn sights(&self, probe: ProbeId, at: At) -> &[Sight<'a>] {
-        self.by_probe.get(&probe).map_or(&[], |packets| &packets.sights[at as usize])
+        self.by_probe.get(usize::from(probe.0)).map_or(&[], |packets| &packets.sights[at as usize])
     }
 
     /// The bare SYNs among them.
