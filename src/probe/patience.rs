@@ -9,9 +9,9 @@ use crate::time::Duration;
 pub struct Patience {
     /// How often each question is repeated, each time from fresh ports.
     pub repetitions: u16,
-    /// Volleys in a block on a path that loses nothing: 9 keep 10⁻⁶ and 12 keep 10⁻⁹ with room to
-    /// spare.
-    pub few: u16,
+    /// Volleys in the first block, and in the second, on a path that loses nothing: 9 keep 10⁻⁶ and 12
+    /// keep 10⁻⁹ with room to spare. When the second comes the path is known better.
+    pub few: [u16; 2],
     /// The same on a path that loses: 12 keep 10⁻⁶ and 21 keep 10⁻⁹ even if a quarter of all SYNs is
     /// lost.
     pub most: u16,
@@ -53,7 +53,7 @@ impl Patience {
         match effort {
             Effort::Quick => Self {
                 repetitions: 3,
-                few: 9,
+                few: [9, 9],
                 most: 12,
                 stride: 1,
                 tries: 4,
@@ -67,7 +67,7 @@ impl Patience {
             },
             Effort::Default => Self {
                 repetitions: 3,
-                few: 15,
+                few: [15, 12],
                 most: 21,
                 stride: 2,
                 tries: 7,
@@ -78,7 +78,7 @@ impl Patience {
             // As many repetitions as ever: a NAT that holds ten SYNs must have room for all.
             Effort::Full => Self {
                 repetitions: 3,
-                few: 15,
+                few: [15, 12],
                 most: 48,
                 stride: 2,
                 tries: 16,
@@ -98,7 +98,7 @@ impl Patience {
     pub fn second_block(&self) -> Duration {
         // Of each port the first SYN is the one held.
         let held =
-            self.gap * u32::from(STRANGERS * self.stride) + HOLD + Duration::from_millis(300);
+            self.gap * u32::from((STRANGERS - 1) * self.stride) + HOLD + Duration::from_millis(300);
         self.listen.map_or(Duration::ZERO, |_| held)
     }
 

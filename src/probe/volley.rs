@@ -134,12 +134,12 @@ impl Volleys {
                 Next::Few(block) => {
                     self.next = Next::Rest(block);
                     self.block_starts = self.ordered;
-                    return Some(self.wave(now, block, self.patience.few));
+                    return Some(self.wave(now, block, self.few(block)));
                 }
                 Next::Rest(block) => {
                     self.go_on_after(now, block);
-                    if !self.is_path_good() {
-                        let rest = self.patience.most - self.patience.few;
+                    if !self.is_path_good(block) {
+                        let rest = self.patience.most - self.few(block);
                         return Some(self.wave(now, block, rest));
                     }
                 }
@@ -168,12 +168,18 @@ impl Volleys {
         };
     }
 
-    /// Whether of every companion that passes at all, as many arrived as were sent.
-    fn is_path_good(&self) -> bool {
-        let sent = usize::from(self.patience.few);
-        let passing = |companion| self.heard.get(companion).map(BTreeSet::len);
-        let mut arrived = self.companions.iter().filter_map(passing).peekable();
-        arrived.peek().is_some() && arrived.all(|arrived| arrived >= sent)
+    const fn few(&self, block: Block) -> u16 {
+        self.patience.few[block as usize]
+    }
+
+    /// Whether of the first kind of companions that passes at all, from every endpoint as many arrived
+    /// as were sent. A NAT may have reasons of its own to drop some of another kind.
+    fn is_path_good(&self, block: Block) -> bool {
+        let sent = usize::from(self.few(block));
+        let mut kinds = self.companions.chunk_by(|(one, _), (other, _)| one == other);
+        let passing = kinds.find(|kind| kind.iter().any(|one| self.heard.contains_key(one)));
+        let complete = |one| self.heard.get(one).is_some_and(|arrived| arrived.len() >= sent);
+        passing.is_some_and(|kind| kind.iter().all(complete))
     }
 
     /// Takes note of what the next wave carries to prove the path alive.

@@ -98,9 +98,11 @@ fn met(view: &View<'_>, liveness: &Liveness, meetings: Vec<Meeting>) -> Result<M
     if answers.is_empty() {
         return silence(view, liveness, &tried);
     }
-    // RFC 1812 §4.3.2.8: ICMP errors are limited in rate, so some for all is what was to be seen.
+    // RFC 1812 §4.3.2.8: ICMP errors are limited in rate, so some for all is what was to be seen,
+    // unless a NAT that holds SYNs is to send the others when it lets go.
     let limited = answers.iter().all(|answer| answer.value == UnsolicitedSyn::IcmpError);
-    if answers.len() < tried.len() && !(limited && answers.len() >= REPETITIONS) {
+    let some_for_all = limited && view.effort != Effort::Quick && view.complete;
+    if answers.len() < tried.len() && !some_for_all {
         // One port answered and another did not: loss explains it, or a contradiction.
         return Err(silence(view, liveness, &tried).err().unwrap_or(Unknown::Contradicted));
     }
