@@ -69,6 +69,22 @@ pub struct Reflector {
     /// Our external addresses that it has seen.
     pub proven: BTreeSet<IpAddr>,
     pub round_trip: Duration,
+    /// Octets that we hold of what it said.
+    held: usize,
+}
+
+impl Reflector {
+    /// Counts what it said; whether that is more than any run has use for.
+    pub fn overwhelms(&mut self, message: &Message) -> bool {
+        let payload = match message {
+            Message::Saw { packet, .. } | Message::Sent { packet, .. } => {
+                packet.0.segment().map_or(0, |segment| segment.payload.len())
+            }
+            _ => 0,
+        };
+        self.held += MESSAGE + payload;
+        self.held > MOST_HELD
+    }
 }
 
 impl Plan {
@@ -331,6 +347,13 @@ fn targets(children: &Children, volleys: &Volleys, block: Block) -> Targets {
     let companions = if volleys.pass(&syns) { syns } else { companions(Question::accompanies) };
     Targets { tests, companions }
 }
+
+/// What we hold of a message, beside its packet's payload, in octets.
+const MESSAGE: usize = 256;
+
+/// What one reflector may have us hold, in octets: some 16,000 reports. With full effort over a bad
+/// path it has 2,500 to make, and none of our segments has a payload.
+const MOST_HELD: usize = 4 * 1024 * 1024;
 
 /// Connecting, greeting, announcing, checking, opening, trying and finishing each take one.
 const ROUND_TRIPS: u32 = 7;

@@ -16,6 +16,7 @@ pub const TESTS: &[(&str, fn())] = &[
     ("an_endless_line_is_called_nonsense", || speaks("endless-line", "does not speak")),
     ("a_welcome_to_nowhere_is_called_nonsense", || speaks("no-endpoints", "does not speak")),
     ("endless_welcomes_are_called_nonsense", || speaks("endless-welcomes", "does not speak")),
+    ("endless_reports_are_called_nonsense", || speaks("endless-reports", "does not speak")),
     ("another_version_is_named", || speaks("another-version", "speaks version 9")),
     ("another_version_of_another_shape_is_named", || {
         speaks("another-version-and-shape", "speaks version 9");
