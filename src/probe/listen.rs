@@ -146,16 +146,6 @@ impl Plan {
         });
     }
 
-    fn lost(&mut self, name: Name) {
-        let reflector = number(name);
-        let joined = self.reflectors.get(&name).is_some_and(|reflector| reflector.local.is_some());
-        self.fail([if joined {
-            Trouble::Gone { reflector }
-        } else {
-            Trouble::Unreachable { reflector }
-        }]);
-    }
-
     fn children_step(&mut self, now: Instant) -> Option<Step> {
         match self.stage {
             Stage::Checking => match self.preflight.as_mut()?.poll(now) {
@@ -237,7 +227,10 @@ impl Party for Plan {
             }
             Event::Told(name, message) => self.told(now, name, message),
             Event::Garbled(name) => self.fail([Trouble::Nonsense { reflector: number(name) }]),
-            Event::Lost(name) => self.lost(name),
+            Event::Lost(name) => self.fail([Trouble::Gone { reflector: number(name) }]),
+            Event::Unjoined(name, why) => {
+                self.fail([Trouble::Unreachable { reflector: number(name), why }]);
+            }
             Event::Interrupted => self.fail([Trouble::Interrupted]),
             Event::HostFailed(what) => self.fail([Trouble::Host { what }]),
             Event::DeadlinePassed => {}

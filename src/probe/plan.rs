@@ -19,7 +19,7 @@ use super::setting::Setting;
 use super::sightings::Sightings;
 use super::volley::{Block, Targets, Volleys};
 use super::{NEVER, Probe};
-use crate::engine::{Fact, Name, Question, Step, Trouble};
+use crate::engine::{Fact, Name, Question, Step, Trouble, Unreached};
 use crate::time::{Duration, Instant};
 use crate::wire::Endpoint;
 use crate::wire::control::{Message, ProbeId, Shot, VERSION};
@@ -195,8 +195,9 @@ impl Plan {
     fn greet(&mut self, now: Instant) {
         let missing = self.lacking(|reflector| reflector.local.is_none());
         if !missing.is_empty() {
-            return self
-                .fail(missing.into_iter().map(|reflector| Trouble::Unreachable { reflector }));
+            let why = Unreached::TimedOut;
+            let unreachable = |reflector| Trouble::Unreachable { reflector, why };
+            return self.fail(missing.into_iter().map(unreachable));
         }
         self.reflectors.values_mut().for_each(|reflector| reflector.greeted = now);
         self.tell_all(&Message::Hello { version: VERSION });

@@ -323,7 +323,7 @@ impl Party for Reflector {
             Event::Told(name, message) => self.told(now, name, message),
             Event::Arrived(packet) => self.arrived(now, packet),
             Event::Left(packet) => self.left(now, packet),
-            Event::Lost(name) => self.forget(name),
+            Event::Lost(name) | Event::Unjoined(name, _) => self.forget(name),
             Event::Garbled(name) => self.show_out(name, Refusal::OutOfTurn),
             Event::Interrupted | Event::HostFailed(_) => self.steps.push_back(Step::Done),
             Event::DeadlinePassed => {}

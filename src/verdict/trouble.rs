@@ -2,14 +2,14 @@
 
 use std::fmt;
 
-use crate::engine::Trouble;
+use crate::engine::{Trouble, Unreached};
 use crate::wire::control::{Refusal, VERSION};
 
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreachable { reflector } => {
-                write!(f, "reflector {} could not be reached", reflector + 1)
+            Self::Unreachable { reflector, why } => {
+                write!(f, "reflector {} could not be reached{}", reflector + 1, unreached(*why))
             }
             Self::Silent { reflector } => {
                 write!(f, "reflector {} took the connection and does not answer", reflector + 1)
@@ -43,6 +43,15 @@ impl fmt::Display for Trouble {
             Self::Interrupted => write!(f, "interrupted: the verdict is partial"),
             Self::Host { what } => write!(f, "{what}"),
         }
+    }
+}
+
+const fn unreached(why: Unreached) -> &'static str {
+    match why {
+        Unreached::Refused => ": it refused the connection",
+        Unreached::TimedOut => ": nothing answered",
+        Unreached::NoWay => ": no way leads there",
+        Unreached::Unsaid => "",
     }
 }
 

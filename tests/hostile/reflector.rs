@@ -8,6 +8,7 @@ use crate::network::{Answer, Network, PATIENCE, within};
 pub const TESTS: &[(&str, fn())] = &[
     ("where_nobody_listens_the_reflector_cannot_be_reached", nobody_listens),
     ("a_reflector_that_swallows_everything_cannot_be_reached", swallowed),
+    ("a_reflector_without_a_way_there_cannot_be_reached", no_way),
     ("without_a_route_the_reflector_cannot_be_reached", no_route),
     ("a_server_that_says_nothing_is_called_silent", || speaks("nothing", "does not answer")),
     ("a_server_that_hangs_up_is_called_lost", || speaks("close", "was lost")),
@@ -91,7 +92,8 @@ const TRUTH: &[(&str, &str)] = &[
 
 fn nobody_listens() {
     let answer = behind_a_router().classify(ASK);
-    answer.expect_error("reflector 1 could not be reached");
+    answer.expect_error("reflector 1 could not be reached: it refused the connection");
+    assert!(answer.stderr.contains("start 'tso-probe serve' there"), "{}", answer.stderr);
     answer.expect_nothing_found();
     answer.expect_within(Duration::from_secs(3));
 }
@@ -103,10 +105,20 @@ fn swallowed() {
         "table inet f { chain i { type filter hook input priority 0; policy drop; }\n}",
     );
     let answer = network.classify(ASK);
-    answer.expect_error("reflector 1 could not be reached");
+    answer.expect_error("reflector 1 could not be reached: nothing answered");
+    assert!(answer.stderr.contains("firewall"), "{}", answer.stderr);
     answer.expect_nothing_found();
     // Three SYNs of the host's own.
     answer.expect_within(Duration::from_secs(8));
+}
+
+fn no_way() {
+    let network = behind_a_router();
+    network.sh("ip -n $P-core route replace unreachable 203.0.113.10/32");
+    let answer = network.classify(ASK);
+    answer.expect_error("reflector 1 could not be reached: no way leads there");
+    answer.expect_nothing_found();
+    answer.expect_within(Duration::from_secs(3));
 }
 
 fn no_route() {
