@@ -226,8 +226,8 @@ pub enum Trouble {
     Version {
         /// Which reflector.
         reflector: u8,
-        /// The version that it speaks.
-        theirs: u16,
+        /// The version that it speaks, if it said so.
+        theirs: Option<u16>,
     },
     /// A reflector took no part as agreed: it answered out of turn or named no usable endpoints.
     Nonsense {

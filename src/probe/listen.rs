@@ -7,7 +7,7 @@ use super::volley::Volleys;
 use super::{NEVER, Probe};
 use crate::engine::{Event, Fact, Name, Party, Place, Record, Step, Trouble};
 use crate::time::Instant;
-use crate::wire::control::{Message, PacketText, ProbeId, VERSION, Volley};
+use crate::wire::control::{Message, PacketText, ProbeId, Refusal, VERSION, Volley};
 use crate::wire::{Endpoint, Packet};
 
 impl Plan {
@@ -65,6 +65,9 @@ impl Plan {
             }
             Message::Expecting => self.with(name, |reflector| reflector.expecting = true),
             Message::Finished => self.with(name, |reflector| reflector.finished = true),
+            Message::Refused { why: Refusal::Version } => {
+                self.fail([Trouble::Version { reflector: number(name), theirs: None }]);
+            }
             Message::Refused { why } => {
                 self.note(Fact::Trouble(Trouble::Refused { reflector: number(name), why }));
             }
@@ -98,7 +101,7 @@ impl Plan {
     ) {
         let trouble = number(name);
         if version != VERSION {
-            return self.fail([Trouble::Version { reflector: trouble, theirs: version }]);
+            return self.fail([Trouble::Version { reflector: trouble, theirs: Some(version) }]);
         }
         if !is_usable(&endpoints) {
             return self.fail([Trouble::Nonsense { reflector: trouble }]);
@@ -271,8 +274,25 @@ mod tests {
 
     #[test]
     fn refusals_count_as_well() {
-        let refused = |_| Message::Refused { why: crate::wire::control::Refusal::Busy };
+        let refused = |_| Message::Refused { why: Refusal::Busy };
         assert!(reports_until_the_end(refused) < 20_000);
+    }
+
+    #[test]
+    fn another_version_ends_the_run_however_the_reflector_says_so() {
+        let theirs = VERSION + 1;
+        let (observed, endpoints, now) = (at(1), Vec::new(), Instant::START);
+        for (message, theirs) in [
+            (Message::Welcome { version: theirs, observed, endpoints, now }, Some(theirs)),
+            (Message::Refused { why: Refusal::Version }, None),
+        ] {
+            let mut plan = greeting();
+            plan.handle(Instant::START, Event::Told(Name(0), message));
+            let steps = settled(&mut plan);
+            let trouble = Trouble::Version { reflector: 0, theirs };
+            assert_eq!(steps[0], Step::Note(Fact::Trouble(trouble)));
+            assert_eq!(steps.last(), Some(&Step::Done));
+        }
     }
 
     /// How many of these a plan takes before it ends, which it does by calling them nonsense.

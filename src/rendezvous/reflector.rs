@@ -112,6 +112,10 @@ impl Reflector {
                 let (observed, endpoints) = (client.remote, self.endpoints.clone());
                 let welcome = Message::Welcome { version: VERSION, observed, endpoints, now };
                 self.steps.push_back(Step::Tell(name, welcome));
+                // A prober of any version reads ours in the welcome, and can name it.
+                if version != VERSION {
+                    self.show_out(name, Refusal::Version);
+                }
             }
             _ if !client.welcomed => self.refuse(name, Refusal::OutOfTurn),
             Message::Expect { expectations } => self.expect(name, expectations),

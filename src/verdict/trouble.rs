@@ -20,11 +20,13 @@ impl fmt::Display for Trouble {
             Self::Refused { reflector, why } => {
                 write!(f, "reflector {} refused: {}", reflector + 1, reason(*why))
             }
-            Self::Version { reflector, theirs } => write!(
-                f,
-                "reflector {} speaks version {theirs} of the control protocol, this is {VERSION}",
-                reflector + 1
-            ),
+            Self::Version { reflector, theirs } => {
+                let theirs =
+                    theirs.map_or("another version".to_owned(), |n| format!("version {n}"));
+                let reflector = reflector + 1;
+                write!(f, "reflector {reflector} speaks {theirs} of the control protocol")?;
+                write!(f, ", this is version {VERSION}")
+            }
             Self::Nonsense { reflector } => {
                 write!(f, "reflector {} does not speak the control protocol", reflector + 1)
             }

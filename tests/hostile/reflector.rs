@@ -22,6 +22,9 @@ pub const TESTS: &[(&str, fn())] = &[
     ("another_version_of_another_shape_is_named", || {
         speaks("another-version-and-shape", "speaks version 9");
     }),
+    ("who_refuses_our_version_speaks_another_one", || {
+        speaks("refuses-version", "speaks another version");
+    }),
     ("a_probe_port_that_a_firewall_shuts_is_the_reflectors_fault", deaf),
     ("a_reflectors_own_firewall_may_drop_what_comes_in", drops_what_comes_in),
     ("a_reflector_whose_syn_acks_do_not_leave_is_at_fault", muzzled),

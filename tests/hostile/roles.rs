@@ -52,6 +52,9 @@ fn speak(how: &str, mut stream: TcpStream) -> std::io::Result<()> {
             stream.write_all(br#"{"message":"welcome","version":9,"hello":"there"}"#)?;
             stream.write_all(b"\n")?;
         }
+        "refuses-version" => {
+            stream.write_all(b"{\"message\":\"refused\",\"why\":\"version\"}\n")?;
+        }
         "no-endpoints" => stream.write_all(welcome(1, "").as_bytes())?,
         "endless-welcomes" => loop {
             stream.write_all(welcome(1, ENDPOINTS).as_bytes())?;

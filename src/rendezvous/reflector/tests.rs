@@ -160,15 +160,18 @@ fn a_welcome_says_whence_the_prober_came_and_where_probes_go() {
 }
 
 #[test]
-fn a_prober_of_another_version_learns_ours_and_gets_no_further() {
-    let mut bench = bench();
-    bench.join(2, OTHER);
-    let steps = bench.says(2, Message::Hello { version: VERSION + 1 });
-    assert!(matches!(steps[..], [Step::Tell(Name(2), Message::Welcome { version: VERSION, .. })]));
-    assert_eq!(
-        bench.says(2, Message::Expect { expectations: Vec::new() }),
-        refused(2, Refusal::OutOfTurn)
-    );
+fn a_prober_of_another_version_learns_ours_and_is_refused() {
+    for version in [0, VERSION + 1] {
+        let mut bench = bench();
+        bench.join(2, OTHER);
+        let steps = bench.says(2, Message::Hello { version });
+        let Step::Tell(Name(2), Message::Welcome { version: VERSION, .. }) = steps[0] else {
+            panic!("{steps:?}");
+        };
+        let shown_out = [refused(2, Refusal::Version), vec![Step::HangUp(Name(2))]].concat();
+        assert_eq!(steps[1..], shown_out);
+        assert_eq!(bench.says(2, Message::Hello { version: VERSION }), []);
+    }
 }
 
 #[test]
