@@ -52,6 +52,17 @@ pub fn behind_a_router() -> Network {
     network
 }
 
+/// Where a host's firewall has this chain, nothing can be asked, and the error says why.
+pub fn shut_by(host: &str, chain: &str, error: &str) {
+    let network = behind_a_router();
+    let _reflector = network.serve("a", SERVE);
+    network.rules(host, &format!("table inet f {{ {chain}\n}}"));
+    let answer = network.classify(ASK);
+    answer.expect_error(error);
+    answer.expect_nothing_found();
+    answer.expect_within(Duration::from_secs(8));
+}
+
 /// What is found of that router is this or unknown.
 pub fn expect_nothing_wrong(answer: &Answer) {
     let findings = &answer.json()["findings"];
@@ -142,19 +153,13 @@ fn speaks(how: &str, error: &str) {
 }
 
 fn deaf() {
-    let network = behind_a_router();
-    let _reflector = network.serve("a", SERVE);
-    network.rules(
+    shut_by(
         "core",
-        "table inet f { chain f { type filter hook forward priority 0
+        "chain f { type filter hook forward priority 0
            tcp dport 5384 drop
-         }
          }",
+        "no SYN reached the reflector's endpoint 203.0.113.10:5384",
     );
-    let answer = network.classify(ASK);
-    answer.expect_error("no SYN reached the reflector's endpoint 203.0.113.10:5384");
-    answer.expect_nothing_found();
-    answer.expect_within(Duration::from_secs(8));
 }
 
 fn drops_what_comes_in() {
@@ -171,35 +176,23 @@ fn drops_what_comes_in() {
 }
 
 fn muzzled() {
-    let network = behind_a_router();
-    let _reflector = network.serve("a", SERVE);
-    network.rules(
+    shut_by(
         "a",
-        "table inet f { chain o { type filter hook output priority 0
+        "chain o { type filter hook output priority 0
            tcp sport 5383 tcp flags & (syn|ack) == (syn|ack) drop
-         }
          }",
+        "did not leave its interface from 203.0.113.10:5383",
     );
-    let answer = network.classify(ASK);
-    answer.expect_error("did not leave its interface from 203.0.113.10:5383");
-    answer.expect_nothing_found();
-    answer.expect_within(Duration::from_secs(8));
 }
 
 fn mute() {
-    let network = behind_a_router();
-    let _reflector = network.serve("a", SERVE);
-    network.rules(
+    shut_by(
         "core",
-        "table inet f { chain f { type filter hook forward priority 0
+        "chain f { type filter hook forward priority 0
            tcp sport 5383 tcp flags & (syn|ack) == (syn|ack) drop
-         }
          }",
+        "never arrived here",
     );
-    let answer = network.classify(ASK);
-    answer.expect_error("never arrived here");
-    answer.expect_nothing_found();
-    answer.expect_within(Duration::from_secs(8));
 }
 
 fn killed() {
