@@ -13,7 +13,7 @@ define part
 	@echo "== $(1)"; begun=$$(date +%s); $(2) && echo "== $(1): $$(($$(date +%s) - begun)) s"
 endef
 
-.PHONY: demo test prove bench build build-packages test-packages captures
+.PHONY: demo test prove bench build build-packages test-packages captures picture
 
 demo: build
 	$(SUDO) $(PROBE) classify --lab
@@ -38,6 +38,11 @@ bench: build-packages
 # Writes captures/ afresh; `git diff` then shows what has changed.
 captures: build
 	scripts/captures $(PROBE)
+
+# Writes docs/classify.svg, the picture in README.md, afresh.
+picture: build
+	@scripts/install python3
+	scripts/picture $(PROBE)
 
 build-packages:
 	@scripts/install $(BUILD_PACKAGES)

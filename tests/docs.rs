@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use tso_probe::nat::PRESETS;
+use tso_probe::{capture, report, verdict};
 
 #[test]
 fn every_preset_is_documented_with_what_it_stands_for() {
@@ -35,6 +36,43 @@ fn every_requirement_has_its_row() {
         let rows = written.lines().filter(|line| line.starts_with(&format!("| {requirement} ")));
         assert_eq!(rows.count(), 1, "{requirement}");
     }
+}
+
+#[test]
+fn the_readme_links_to_what_is_there() {
+    let written = fs::read_to_string(path("README.md")).expect("README.md can be read");
+    let links = written.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    let here = links.filter(|link| !link.starts_with("http"));
+    let missing: Vec<_> = here.filter(|link| !path(link).exists()).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
+fn the_picture_needs_nothing_from_elsewhere() {
+    let picture = document("classify.svg").replace("xmlns=\"http://www.w3.org/2000/svg\"", "");
+    for reference in ["http:", "https:", "url(", "href", "@import", "@font-face", "<script"] {
+        assert!(!picture.contains(reference), "{reference}");
+    }
+}
+
+/// Frames and times differ from run to run; what follows from them does not.
+#[test]
+fn the_picture_shows_what_the_program_says() {
+    let octets = fs::read(path("captures/openwrt-kernel.pcapng")).expect("the capture is there");
+    let evidence = capture::read(&octets).expect("the capture is one of ours");
+    let table = report::table(&verdict::judge(&evidence.run), 80, false);
+    let (_, rulings) = table.split_once("  RFC 5382").expect("there are rulings");
+    let (rulings, _) = rulings.split_once("Took").expect("the plan comes last");
+    let picture = document("classify.svg");
+    let shown: Vec<_> = picture.lines().filter_map(text_of).collect();
+    for piece in rulings.lines().flat_map(|line| line.split("  ")).map(str::trim) {
+        assert!(piece.is_empty() || shown.contains(&piece), "{piece}: run `make picture`");
+    }
+}
+
+/// What a line of the picture shows.
+fn text_of(line: &str) -> Option<&str> {
+    line.strip_prefix("<text ")?.split_once('>')?.1.strip_suffix("</text>")
 }
 
 fn document(name: &str) -> String {

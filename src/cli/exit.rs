@@ -58,7 +58,7 @@ fn core(verdict: &Verdict) -> Vec<Option<Unknown>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::Trouble;
+    use crate::engine::{Trouble, Unreached};
     use crate::report::testing::{known, unknown};
     use crate::verdict::Finding;
 
@@ -96,7 +96,8 @@ mod tests {
     fn with_nothing_known_it_depends_on_whether_something_went_wrong() {
         let mut verdict = unknown(Unknown::NoAnswer);
         assert_eq!(Exit::of(&verdict), Exit::CoreUnknown);
-        verdict.trouble.push(Trouble::Unreachable { reflector: 0 });
+        let why = Unreached::Refused;
+        verdict.trouble.push(Trouble::Unreachable { reflector: 0, why });
         assert_eq!(Exit::of(&verdict), Exit::CouldNotAsk);
     }
 

@@ -71,7 +71,7 @@ pub fn complain(failure: &Failure) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{Fact, Run, Trouble};
+    use crate::engine::{Fact, Run, Trouble, Unreached};
     use crate::report::testing::{known, unknown};
     use crate::time::{Duration, Instant};
 
@@ -92,7 +92,8 @@ mod tests {
     #[test]
     fn a_trouble_comes_with_its_own_remedy() {
         let mut verdict = unknown(Unknown::NoAnswer);
-        verdict.trouble = vec![Trouble::Unreachable { reflector: 0 }];
+        let why = Unreached::TimedOut;
+        verdict.trouble = vec![Trouble::Unreachable { reflector: 0, why }];
         verdict.troubles = vec!["Reflector 1 cannot be reached.".to_owned()];
         let complaint = complaint(&verdict);
         assert_eq!(complaint[0].error, "Reflector 1 cannot be reached.");

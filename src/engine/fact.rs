@@ -201,6 +201,9 @@ pub enum Trouble {
     Unreachable {
         /// Which reflector.
         reflector: u8,
+        /// Why not.
+        #[serde(default)]
+        why: Unreached,
     },
     /// A reflector took the control connection and said nothing, or stopped answering.
     Silent {
@@ -223,8 +226,8 @@ pub enum Trouble {
     Version {
         /// Which reflector.
         reflector: u8,
-        /// The version that it speaks.
-        theirs: u16,
+        /// The version that it speaks, if it said so.
+        theirs: Option<u16>,
     },
     /// A reflector took no part as agreed: it answered out of turn or named no usable endpoints.
     Nonsense {
@@ -258,6 +261,21 @@ pub enum Trouble {
         /// What failed, and why.
         what: String,
     },
+}
+
+/// Why a connection never came to be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unreached {
+    /// The host answered that it takes none at that port.
+    Refused,
+    /// Nothing answered in time.
+    TimedOut,
+    /// No way leads there, says this host or a router.
+    NoWay,
+    /// For another reason, or one that was not kept.
+    #[default]
+    Unsaid,
 }
 
 impl Run {
@@ -295,5 +313,18 @@ impl Fact {
     /// A packet seen, on its way into the trace.
     pub fn seen(record: Record) -> Self {
         Self::Seen(SeenRecord(Box::new(record)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn troubles_of_evidence_that_did_not_say_why_are_read() {
+        let line = r#"{"fact":"trouble","trouble":"unreachable","reflector":1}"#;
+        let (reflector, why) = (1, Unreached::Unsaid);
+        let unreachable = Fact::Trouble(Trouble::Unreachable { reflector, why });
+        assert_eq!(serde_json::from_str::<Fact>(line).expect("a fact"), unreachable);
     }
 }

@@ -5,7 +5,7 @@
 
 mod fact;
 
-pub use fact::{Effort, Fact, Order, Place, Question, Record, Remotes, Run, Trouble};
+pub use fact::{Effort, Fact, Order, Place, Question, Record, Remotes, Run, Trouble, Unreached};
 
 use crate::time::Instant;
 use crate::wire::control::Message;
@@ -60,8 +60,10 @@ pub enum Event {
     Told(Name, Message),
     /// What the peer said is no message; nothing more of it is read.
     Garbled(Name),
-    /// The control connection with this peer is gone, or never came to be.
+    /// The control connection with this peer is gone.
     Lost(Name),
+    /// A control connection with this peer never came to be.
+    Unjoined(Name, Unreached),
     /// The moment that the party waited for has come.
     DeadlinePassed,
     /// The user wants it to end now.

@@ -6,15 +6,16 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
 use super::forward::{Row, forward};
-use super::topology::{BETWEEN, EXTERNAL, Held, Host, INTERFACE, PROBER, REFLECTOR, Router};
+use super::topology::{Held, Host, INTERFACE, Router};
 use crate::engine::{Effort, Fact, Run};
 use crate::live::{Control, Driver, Live, Station, Stop};
-use crate::nat::{Behaviour, Device, Nat, Pooling, Translator};
+use crate::nat::{Behaviour, Device, Nat, Translator};
 use crate::os::poll::Waker;
 use crate::os::signals::Signals;
 use crate::os::tun::Tun;
 use crate::os::{self, Error};
-use crate::rendezvous::{CONTROL_PORT, Limits, PROBE_PORTS, Reflector};
+use crate::rendezvous::{CONTROL_PORT, Limits, Reflector};
+use crate::sim::addresses::{INTERNAL, REFLECTOR, externals, probe_endpoints};
 use crate::sim::{Link, Weather};
 use crate::time::Duration;
 use crate::wire::Endpoint;
@@ -42,7 +43,7 @@ pub fn classify(
     signals: &Signals,
     watch: &mut (dyn FnMut(&Fact) + Send),
 ) -> os::Result<Run> {
-    let prober = Host::new(&PROBER)?;
+    let prober = Host::new(&INTERNAL)?;
     let reflector = Host::new(&REFLECTOR)?;
     let (rows, _held) = rows(lab, prober.tun, reflector.tun)?;
     let stops = [Waker::new()?, Waker::new()?];
@@ -78,7 +79,7 @@ fn ask(
 ) -> os::Result<Run> {
     let live = Live {
         reflectors: vec![Endpoint::new(REFLECTOR[0], CONTROL_PORT)],
-        second_internal: Some(PROBER[1]),
+        second_internal: Some(INTERNAL[1]),
         effort: lab.effort,
         seed: lab.seed,
     };
@@ -93,10 +94,7 @@ fn serve(
     ready: &Sender<()>,
 ) -> os::Result<()> {
     namespace.enter_thread()?;
-    let endpoints = REFLECTOR.iter();
-    let endpoints =
-        endpoints.flat_map(|address| PROBE_PORTS.map(|port| Endpoint::new(*address, port)));
-    let mut reflector = Reflector::new(endpoints.collect(), Limits::default(), !seed);
+    let mut reflector = Reflector::new(probe_endpoints(&REFLECTOR), Limits::default(), !seed);
     let station = Station::open([INTERFACE.to_owned()])?;
     let control = Control::listening(&REFLECTOR[..1], CONTROL_PORT)?;
     // The prober's first packet finds a listener; it claims no port before it was welcomed.
@@ -123,10 +121,7 @@ fn rows(lab: &Lab, inside: Tun, outside: Tun) -> os::Result<(Vec<Row>, Option<He
 }
 
 fn translators(behaviours: &[Behaviour], seed: u64) -> Vec<(Translator, BTreeSet<IpAddr>)> {
-    let outermost = behaviours.len().saturating_sub(1);
-    let translators = behaviours.iter().enumerate().map(|(place, behaviour)| {
-        let pool = if behaviour.knobs().pooling == Pooling::Arbitrary { 2 } else { 1 };
-        let addresses = if place == outermost { &EXTERNAL[..pool] } else { &BETWEEN[..pool] };
+    let translators = externals(behaviours).enumerate().map(|(place, (behaviour, addresses))| {
         let translator = Translator::new(behaviour, addresses, seed.wrapping_add(place as u64));
         (translator, addresses.iter().copied().collect())
     });

@@ -13,6 +13,7 @@ use crate::os::nat::{Applied, KernelNat};
 use crate::os::netns::Namespace;
 use crate::os::tun::Tun;
 use crate::os::{self, sysctl};
+use crate::sim::addresses::EXTERNAL;
 
 /// A host and the interface that it reaches the others by.
 pub struct Host {
@@ -38,18 +39,6 @@ pub struct Held {
     _namespace: Namespace,
 }
 
-/// The prober's addresses: the second is there to provoke port clashes.
-pub const PROBER: [IpAddr; 2] =
-    [IpAddr::V4(Ipv4Addr::new(192, 168, 1, 2)), IpAddr::V4(Ipv4Addr::new(192, 168, 1, 3))];
-/// The NAT's external addresses; the second for one that spreads bindings over several.
-pub const EXTERNAL: [IpAddr; 2] =
-    [IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1)), IpAddr::V4(Ipv4Addr::new(198, 51, 100, 2))];
-/// Between an inner and an outer NAT.
-pub const BETWEEN: [IpAddr; 2] =
-    [IpAddr::V4(Ipv4Addr::new(100, 64, 0, 2)), IpAddr::V4(Ipv4Addr::new(100, 64, 0, 3))];
-/// The reflector's addresses.
-pub const REFLECTOR: [IpAddr; 2] =
-    [IpAddr::V4(Ipv4Addr::new(203, 0, 113, 10)), IpAddr::V4(Ipv4Addr::new(203, 0, 113, 11))];
 /// The interface of a host.
 pub const INTERFACE: &str = "lab0";
 

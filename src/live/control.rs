@@ -1,8 +1,9 @@
 //! Control connections: lines of JSON over the host's own TCP.
 
+use std::io::{self, ErrorKind};
 use std::net::IpAddr;
 
-use crate::engine::{Event, Name};
+use crate::engine::{Event, Name, Unreached};
 use crate::os;
 use crate::os::poll::{Interest, Want};
 use crate::os::tcp::{self, Bind, Listener, Options, Progress, Stream};
@@ -39,6 +40,8 @@ enum Hearing {
 enum Fate {
     Stands,
     Gone,
+    /// It never came to be.
+    Unjoined(Unreached),
 }
 
 impl Control {
@@ -111,16 +114,17 @@ impl Control {
     pub fn happened(&mut self) -> Vec<Event> {
         self.accept();
         let mut events = Vec::new();
-        let mut gone = Vec::new();
-        for link in &mut self.links {
-            if link.join(&mut events) == Fate::Gone
-                || link.flush() == Fate::Gone
-                || link.read(&mut events) == Fate::Gone
-            {
-                gone.push(link.name);
-            }
-        }
-        events.extend(gone.into_iter().filter_map(|name| self.lose(name)));
+        let mut ends = Vec::new();
+        self.links.retain_mut(|link| {
+            let fate = link.happened(&mut events);
+            ends.extend(match fate {
+                Fate::Stands => None,
+                Fate::Gone => Some(Event::Lost(link.name)),
+                Fate::Unjoined(why) => Some(Event::Unjoined(link.name, why)),
+            });
+            fate == Fate::Stands
+        });
+        events.extend(ends);
         events
     }
 
@@ -155,13 +159,25 @@ impl Link {
         Some(Interest { want, ..Interest::read(&self.stream) })
     }
 
+    /// Whatever has happened, until it is no more.
+    fn happened(&mut self, events: &mut Vec<Event>) -> Fate {
+        let joined = self.join(events);
+        if joined != Fate::Stands {
+            return joined;
+        }
+        match self.flush() {
+            Fate::Stands => self.read(events),
+            ended => ended,
+        }
+    }
+
     fn join(&mut self, events: &mut Vec<Event>) -> Fate {
         if self.joined {
             return Fate::Stands;
         }
         match self.stream.progress() {
             Progress::Pending => Fate::Stands,
-            Progress::Failed(_) => Fate::Gone,
+            Progress::Failed(error) => Fate::Unjoined(unreached(&error)),
             Progress::Established => {
                 let Ok(local) = self.stream.local() else { return Fate::Gone };
                 let (name, remote) = (self.name, self.stream.remote());
@@ -215,6 +231,16 @@ impl Link {
         self.hearing = Hearing::Closed;
         self.incoming = Vec::new();
         events.push(Event::Garbled(self.name));
+    }
+}
+
+/// What the host's TCP says of an attempt that failed.
+fn unreached(error: &io::Error) -> Unreached {
+    match error.kind() {
+        ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset => Unreached::Refused,
+        ErrorKind::TimedOut => Unreached::TimedOut,
+        ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => Unreached::NoWay,
+        _ => Unreached::Unsaid,
     }
 }
 

@@ -145,9 +145,8 @@ impl Translator {
         let external =
             self.allocator.external(now, &self.knobs, &self.table, internal, key, address)?;
         let isn_offset = if self.knobs.rewrites_isn { self.allocator.isn_offset() } else { 0 };
-        let sessions = BTreeMap::new();
-        let binding = Binding { internal, external, key, isn_offset, sessions, used: now };
-        Some(self.table.insert(binding))
+        let binding = Binding::new(now, internal, external, key, isn_offset);
+        Some(self.table.insert(now, binding))
     }
 
     fn inward(&mut self, now: Instant, packet: Packet) -> Fate {

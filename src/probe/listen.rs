@@ -7,7 +7,7 @@ use super::volley::Volleys;
 use super::{NEVER, Probe};
 use crate::engine::{Event, Fact, Name, Party, Place, Record, Step, Trouble};
 use crate::time::Instant;
-use crate::wire::control::{Message, PacketText, ProbeId, VERSION, Volley};
+use crate::wire::control::{Message, PacketText, ProbeId, Refusal, VERSION, Volley};
 use crate::wire::{Endpoint, Packet};
 
 impl Plan {
@@ -55,12 +55,19 @@ impl Plan {
     }
 
     fn told(&mut self, now: Instant, name: Name, message: Message) {
+        let reflector = self.reflectors.get_mut(&name);
+        if reflector.is_some_and(|reflector| reflector.overwhelms(&message)) {
+            return self.fail([Trouble::Nonsense { reflector: number(name) }]);
+        }
         match message {
             Message::Welcome { version, observed, endpoints, now: theirs } => {
                 self.welcomed(now, name, version, observed, endpoints, theirs);
             }
             Message::Expecting => self.with(name, |reflector| reflector.expecting = true),
             Message::Finished => self.with(name, |reflector| reflector.finished = true),
+            Message::Refused { why: Refusal::Version } => {
+                self.fail([Trouble::Version { reflector: number(name), theirs: None }]);
+            }
             Message::Refused { why } => {
                 self.note(Fact::Trouble(Trouble::Refused { reflector: number(name), why }));
             }
@@ -94,7 +101,7 @@ impl Plan {
     ) {
         let trouble = number(name);
         if version != VERSION {
-            return self.fail([Trouble::Version { reflector: trouble, theirs: version }]);
+            return self.fail([Trouble::Version { reflector: trouble, theirs: Some(version) }]);
         }
         if !is_usable(&endpoints) {
             return self.fail([Trouble::Nonsense { reflector: trouble }]);
@@ -141,16 +148,6 @@ impl Plan {
         self.with(name, |reflector| {
             reflector.proven.insert(external.ip());
         });
-    }
-
-    fn lost(&mut self, name: Name) {
-        let reflector = number(name);
-        let joined = self.reflectors.get(&name).is_some_and(|reflector| reflector.local.is_some());
-        self.fail([if joined {
-            Trouble::Gone { reflector }
-        } else {
-            Trouble::Unreachable { reflector }
-        }]);
     }
 
     fn children_step(&mut self, now: Instant) -> Option<Step> {
@@ -234,7 +231,10 @@ impl Party for Plan {
             }
             Event::Told(name, message) => self.told(now, name, message),
             Event::Garbled(name) => self.fail([Trouble::Nonsense { reflector: number(name) }]),
-            Event::Lost(name) => self.lost(name),
+            Event::Lost(name) => self.fail([Trouble::Gone { reflector: number(name) }]),
+            Event::Unjoined(name, why) => {
+                self.fail([Trouble::Unreachable { reflector: number(name), why }]);
+            }
             Event::Interrupted => self.fail([Trouble::Interrupted]),
             Event::HostFailed(what) => self.fail([Trouble::Host { what }]),
             Event::DeadlinePassed => {}
@@ -250,5 +250,99 @@ fn is_usable(endpoints: &[Endpoint]) -> bool {
             a.ip() == b.ip() && a != b && c.ip() == d.ip() && c != d && a.ip() != c.ip()
         }
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Effort;
+    use crate::probe::Setting;
+    use crate::wire::Segment;
+
+    #[test]
+    fn a_reflector_that_never_stops_reporting_ends_the_run_as_nonsense() {
+        let syn = |port: u16| report(port, Segment::default());
+        assert!((2_500 * 5..20_000).contains(&reports_until_the_end(syn)));
+    }
+
+    #[test]
+    fn fewer_reports_do_if_they_have_a_payload() {
+        let full =
+            |port: u16| report(port, Segment { payload: vec![0; 60_000], ..Segment::default() });
+        assert!(reports_until_the_end(full) < 100);
+    }
+
+    #[test]
+    fn refusals_count_as_well() {
+        let refused = |_| Message::Refused { why: Refusal::Busy };
+        assert!(reports_until_the_end(refused) < 20_000);
+    }
+
+    #[test]
+    fn another_version_ends_the_run_however_the_reflector_says_so() {
+        let theirs = VERSION + 1;
+        let (observed, endpoints, now) = (at(1), Vec::new(), Instant::START);
+        for (message, theirs) in [
+            (Message::Welcome { version: theirs, observed, endpoints, now }, Some(theirs)),
+            (Message::Refused { why: Refusal::Version }, None),
+        ] {
+            let mut plan = greeting();
+            plan.handle(Instant::START, Event::Told(Name(0), message));
+            let steps = settled(&mut plan);
+            let trouble = Trouble::Version { reflector: 0, theirs };
+            assert_eq!(steps[0], Step::Note(Fact::Trouble(trouble)));
+            assert_eq!(steps.last(), Some(&Step::Done));
+        }
+    }
+
+    /// How many of these a plan takes before it ends, which it does by calling them nonsense.
+    fn reports_until_the_end(message: impl Fn(u16) -> Message) -> u16 {
+        let mut plan = greeting();
+        for number in 0..u16::MAX {
+            plan.handle(Instant::START, Event::Told(Name(0), message(number)));
+            let steps = settled(&mut plan);
+            if steps.last() == Some(&Step::Done) {
+                let nonsense = Trouble::Nonsense { reflector: 0 };
+                assert!(steps.contains(&Step::Note(Fact::Trouble(nonsense))), "{steps:?}");
+                return number;
+            }
+        }
+        panic!("it goes on for ever");
+    }
+
+    /// A plan that has joined its reflector.
+    fn greeting() -> Plan {
+        let mut plan = Plan::new(Setting {
+            effort: Effort::Full,
+            seed: 7,
+            internal: vec![at(1).ip()],
+            ports: (1..=u16::MAX).take(Setting::ports_needed(Effort::Full)).collect(),
+            reflectors: 1,
+        });
+        settled(&mut plan);
+        plan.handle(Instant::START, Event::Joined { name: Name(0), local: at(1), remote: at(2) });
+        settled(&mut plan);
+        plan
+    }
+
+    fn settled(plan: &mut Plan) -> Vec<Step> {
+        let mut steps = Vec::new();
+        loop {
+            match plan.poll(Instant::START) {
+                Step::Wait(_) => return steps,
+                Step::Done => return [steps, vec![Step::Done]].concat(),
+                step => steps.push(step),
+            }
+        }
+    }
+
+    fn report(port: u16, segment: Segment) -> Message {
+        let packet = PacketText(Packet::tcp(at(port), at(2), segment));
+        Message::Saw { probe: ProbeId(1), at: Instant::START, packet }
+    }
+
+    fn at(port: u16) -> Endpoint {
+        Endpoint::from(([192, 0, 2, 1], port))
     }
 }

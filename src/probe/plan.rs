@@ -19,7 +19,7 @@ use super::setting::Setting;
 use super::sightings::Sightings;
 use super::volley::{Block, Targets, Volleys};
 use super::{NEVER, Probe};
-use crate::engine::{Fact, Name, Question, Step, Trouble};
+use crate::engine::{Fact, Name, Question, Step, Trouble, Unreached};
 use crate::time::{Duration, Instant};
 use crate::wire::Endpoint;
 use crate::wire::control::{Message, ProbeId, Shot, VERSION};
@@ -71,6 +71,22 @@ pub struct Reflector {
     /// Our external addresses that it has seen.
     pub proven: BTreeSet<IpAddr>,
     pub round_trip: Duration,
+    /// Octets that we hold of what it said.
+    held: usize,
+}
+
+impl Reflector {
+    /// Counts what it said; whether that is more than any run has use for.
+    pub fn overwhelms(&mut self, message: &Message) -> bool {
+        let payload = match message {
+            Message::Saw { packet, .. } | Message::Sent { packet, .. } => {
+                packet.0.segment().map_or(0, |segment| segment.payload.len())
+            }
+            _ => 0,
+        };
+        self.held += MESSAGE + payload;
+        self.held > MOST_HELD
+    }
 }
 
 impl Plan {
@@ -182,8 +198,9 @@ impl Plan {
     fn greet(&mut self, now: Instant) {
         let missing = self.lacking(|reflector| reflector.local.is_none());
         if !missing.is_empty() {
-            return self
-                .fail(missing.into_iter().map(|reflector| Trouble::Unreachable { reflector }));
+            let why = Unreached::TimedOut;
+            let unreachable = |reflector| Trouble::Unreachable { reflector, why };
+            return self.fail(missing.into_iter().map(unreachable));
         }
         self.reflectors.values_mut().for_each(|reflector| reflector.greeted = now);
         self.tell_all(&Message::Hello { version: VERSION });
@@ -334,6 +351,13 @@ fn targets(children: &Children, volleys: &Volleys, block: Block) -> Targets {
     let companions = if volleys.pass(&syns) { syns } else { companions(Question::accompanies) };
     Targets { tests, companions }
 }
+
+/// What we hold of a message, beside its packet's payload, in octets.
+const MESSAGE: usize = 256;
+
+/// What one reflector may have us hold, in octets: some 16,000 reports. With full effort over a bad
+/// path it has 2,500 to make, and none of our segments has a payload.
+const MOST_HELD: usize = 4 * 1024 * 1024;
 
 /// Connecting, greeting, announcing, checking, opening, trying and finishing each take one.
 const ROUND_TRIPS: u32 = 7;

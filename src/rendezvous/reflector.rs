@@ -113,6 +113,10 @@ impl Reflector {
                 let (observed, endpoints) = (client.remote, self.endpoints.clone());
                 let welcome = Message::Welcome { version: VERSION, observed, endpoints, now };
                 self.steps.push_back(Step::Tell(name, welcome));
+                // A prober of any version reads ours in the welcome, and can name it.
+                if version != VERSION {
+                    self.show_out(name, Refusal::Version);
+                }
             }
             _ if !client.welcomed => self.refuse(name, Refusal::OutOfTurn),
             Message::Expect { expectations } => self.expect(name, expectations),
@@ -340,7 +344,7 @@ impl Party for Reflector {
             Event::Told(name, message) => self.told(now, name, message),
             Event::Arrived(packet) => self.arrived(now, packet),
             Event::Left(packet) => self.left(now, packet),
-            Event::Lost(name) => self.forget(name),
+            Event::Lost(name) | Event::Unjoined(name, _) => self.forget(name),
             Event::Garbled(name) => self.show_out(name, Refusal::OutOfTurn),
             Event::Interrupted | Event::HostFailed(_) => self.steps.push_back(Step::Done),
             Event::DeadlinePassed => {}

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::engine::{Question, Trouble};
+use crate::engine::{Question, Trouble, Unreached};
 use crate::nat::{Filtering, PortAssignment, SimultaneousOpen, UnsolicitedSyn};
 use crate::verdict::{
     Answered, BlockedAt, Decision, Finding, Findings, Frame, NoDetails, OnPortClash, Ports,
@@ -133,10 +133,7 @@ pub const fn remedy(why: Unknown) -> &'static str {
 /// What to do about what spoiled a run.
 pub const fn remedy_for(trouble: &Trouble) -> &'static str {
     match trouble {
-        Trouble::Unreachable { .. } => {
-            "check the name and port, and that 'tso-probe serve' runs there and its control port is \
-             open; --lab tries a NAT on this machine instead"
-        }
+        Trouble::Unreachable { why, .. } => remedy_to_reach(*why),
         Trouble::Silent { .. } => {
             "check that the port is the control port of 'tso-probe serve'; a firewall may swallow \
              what it answers"
@@ -155,6 +152,27 @@ pub const fn remedy_for(trouble: &Trouble) -> &'static str {
         Trouble::HostFirewall { .. } => remedy(Unknown::HostFirewall),
         Trouble::Interrupted => "let it run to its end; --quick makes it shorter",
         Trouble::Host { .. } => "mend that and run again",
+    }
+}
+
+const fn remedy_to_reach(why: Unreached) -> &'static str {
+    match why {
+        Unreached::Refused => {
+            "start 'tso-probe serve' there, or name the control port that it says it serves; \
+             --lab tries a NAT on this machine instead"
+        }
+        Unreached::TimedOut => {
+            "check the address, and that the firewall there lets the control port in; --lab tries \
+             a NAT on this machine instead"
+        }
+        Unreached::NoWay => {
+            "check the address, and that this host is online; --lab tries a NAT on this machine \
+             instead"
+        }
+        Unreached::Unsaid => {
+            "check the name and port, and that 'tso-probe serve' runs there and its control port is \
+             open; --lab tries a NAT on this machine instead"
+        }
     }
 }
 

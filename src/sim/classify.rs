@@ -1,17 +1,18 @@
 //! A whole classification on virtual time.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
+use super::addresses::{INTERNAL, REFLECTOR, externals, probe_endpoints};
 use super::link::Weather;
 use super::world::{Host, World};
 use crate::engine::{Effort, Run};
-use crate::nat::{Behaviour, Pooling};
+use crate::nat::Behaviour;
 use crate::probe::{Plan, Setting};
-use crate::rendezvous::{CONTROL_PORT, Limits, PROBE_PORTS, Reflector};
+use crate::rendezvous::{CONTROL_PORT, Limits, Reflector};
 use crate::time::{Duration, Instant};
 use crate::wire::Endpoint;
 
@@ -92,14 +93,12 @@ pub fn classify(nats: &[Behaviour], layout: &Layout) -> Run {
     hosts.extend(
         addresses.into_iter().enumerate().map(|(number, own)| reflector(number, own, layout)),
     );
-    World::new(hosts, &externals(nats), &links(nats.len(), layout), layout.seed).run()
+    let nats: Vec<_> = externals(nats).map(|(nat, own)| (nat.clone(), own.to_vec())).collect();
+    World::new(hosts, &nats, &links(nats.len(), layout), layout.seed).run()
 }
 
 fn reflector(number: usize, addresses: Vec<IpAddr>, layout: &Layout) -> Host<'static> {
-    let endpoints = addresses
-        .iter()
-        .flat_map(|address| PROBE_PORTS.map(|port| Endpoint::new(*address, port)))
-        .collect();
+    let endpoints = probe_endpoints(&addresses);
     let seed = layout.seed.rotate_left(17) ^ number as u64;
     let party = Box::new(Reflector::new(endpoints, Limits::default(), seed));
     let mut host = Host::new(addresses, party, Vec::new());
@@ -107,18 +106,6 @@ fn reflector(number: usize, addresses: Vec<IpAddr>, layout: &Layout) -> Host<'st
         host.dies = Some(at);
     }
     host
-}
-
-/// Each NAT with its external addresses: those of the outermost are public, and two if it spreads
-/// its bindings over several.
-fn externals(nats: &[Behaviour]) -> Vec<(Behaviour, Vec<IpAddr>)> {
-    let outermost = nats.len().saturating_sub(1);
-    let with_addresses = nats.iter().enumerate().map(|(number, behaviour)| {
-        let pool = if behaviour.knobs().pooling == Pooling::Arbitrary { 2 } else { 1 };
-        let addresses = if number == outermost { EXTERNAL } else { BETWEEN };
-        (behaviour.clone(), addresses[..pool].to_vec())
-    });
-    with_addresses.collect()
 }
 
 fn links(nats: usize, layout: &Layout) -> Vec<[Weather; 2]> {
@@ -142,17 +129,6 @@ fn ports(count: usize, seed: u64) -> Vec<u16> {
 }
 
 const STRIDE: u16 = 97;
-
-const INTERNAL: [IpAddr; 2] =
-    [IpAddr::V4(Ipv4Addr::new(192, 168, 1, 2)), IpAddr::V4(Ipv4Addr::new(192, 168, 1, 3))];
-/// RFC 6598: the space between a home router and a carrier's NAT.
-const BETWEEN: [IpAddr; 2] =
-    [IpAddr::V4(Ipv4Addr::new(100, 64, 0, 2)), IpAddr::V4(Ipv4Addr::new(100, 64, 0, 3))];
-/// RFC 5737: documentation addresses.
-const EXTERNAL: [IpAddr; 2] =
-    [IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1)), IpAddr::V4(Ipv4Addr::new(198, 51, 100, 2))];
-const REFLECTOR: [IpAddr; 2] =
-    [IpAddr::V4(Ipv4Addr::new(203, 0, 113, 10)), IpAddr::V4(Ipv4Addr::new(203, 0, 113, 11))];
 
 /// Where control connections come from.
 const CONTROL_PORTS: [u16; 2] = [61_001, 61_002];

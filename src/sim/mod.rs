@@ -1,5 +1,6 @@
 //! Hosts, NATs and links on virtual time: the same parties as on a live network, in milliseconds.
 
+pub mod addresses;
 mod classify;
 mod link;
 mod queue;

@@ -2,14 +2,14 @@
 
 use std::fmt;
 
-use crate::engine::Trouble;
+use crate::engine::{Trouble, Unreached};
 use crate::wire::control::{Refusal, VERSION};
 
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreachable { reflector } => {
-                write!(f, "reflector {} could not be reached", reflector + 1)
+            Self::Unreachable { reflector, why } => {
+                write!(f, "reflector {} could not be reached{}", reflector + 1, unreached(*why))
             }
             Self::Silent { reflector } => {
                 write!(f, "reflector {} took the connection and does not answer", reflector + 1)
@@ -20,11 +20,13 @@ impl fmt::Display for Trouble {
             Self::Refused { reflector, why } => {
                 write!(f, "reflector {} refused: {}", reflector + 1, reason(*why))
             }
-            Self::Version { reflector, theirs } => write!(
-                f,
-                "reflector {} speaks version {theirs} of the control protocol, this is {VERSION}",
-                reflector + 1
-            ),
+            Self::Version { reflector, theirs } => {
+                let theirs =
+                    theirs.map_or("another version".to_owned(), |n| format!("version {n}"));
+                let reflector = reflector + 1;
+                write!(f, "reflector {reflector} speaks {theirs} of the control protocol")?;
+                write!(f, ", this is version {VERSION}")
+            }
             Self::Nonsense { reflector } => {
                 write!(f, "reflector {} does not speak the control protocol", reflector + 1)
             }
@@ -43,6 +45,15 @@ impl fmt::Display for Trouble {
             Self::Interrupted => write!(f, "interrupted: the verdict is partial"),
             Self::Host { what } => write!(f, "{what}"),
         }
+    }
+}
+
+const fn unreached(why: Unreached) -> &'static str {
+    match why {
+        Unreached::Refused => ": it refused the connection",
+        Unreached::TimedOut => ": nothing answered",
+        Unreached::NoWay => ": no way leads there",
+        Unreached::Unsaid => "",
     }
 }
 

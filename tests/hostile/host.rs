@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::reflector::{
     ASK, ASK_QUICKLY, SERVE, behind_a_router, expect_all_right, expect_nothing_wrong,
-    expect_trouble,
+    expect_trouble, shut_by,
 };
 use crate::network::{Network, PATIENCE, PROGRAM, Running, Scratch, within};
 
@@ -109,20 +109,13 @@ fn killed() {
 }
 
 fn own_firewall() {
-    let network = behind_a_router();
-    let _reflector = network.serve("a", SERVE);
-    network.rules(
+    shut_by(
         "in",
-        "table inet f { chain o { type filter hook output priority 0
+        "chain o { type filter hook output priority 0
            tcp dport 5384 drop
-         }
          }",
+        "did not leave this host",
     );
-    let answer = network.classify(ASK);
-    answer.expect_nothing_found();
-    assert_eq!(answer.code, Some(2), "{answer:?}");
-    assert!(answer.stderr.contains("did not leave this host"), "{}", answer.stderr);
-    answer.expect_within(Duration::from_secs(8));
 }
 
 fn port_in_use() {

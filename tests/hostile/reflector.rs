@@ -8,6 +8,7 @@ use crate::network::{Answer, Network, PATIENCE, within};
 pub const TESTS: &[(&str, fn())] = &[
     ("where_nobody_listens_the_reflector_cannot_be_reached", nobody_listens),
     ("a_reflector_that_swallows_everything_cannot_be_reached", swallowed),
+    ("a_reflector_without_a_way_there_cannot_be_reached", no_way),
     ("without_a_route_the_reflector_cannot_be_reached", no_route),
     ("a_server_that_says_nothing_is_called_silent", || speaks("nothing", "does not answer")),
     ("a_server_that_hangs_up_is_called_lost", || speaks("close", "was lost")),
@@ -16,9 +17,13 @@ pub const TESTS: &[(&str, fn())] = &[
     ("an_endless_line_is_called_nonsense", || speaks("endless-line", "does not speak")),
     ("a_welcome_to_nowhere_is_called_nonsense", || speaks("no-endpoints", "does not speak")),
     ("endless_welcomes_are_called_nonsense", || speaks("endless-welcomes", "does not speak")),
+    ("endless_reports_are_called_nonsense", || speaks("endless-reports", "does not speak")),
     ("another_version_is_named", || speaks("another-version", "speaks version 9")),
     ("another_version_of_another_shape_is_named", || {
         speaks("another-version-and-shape", "speaks version 9");
+    }),
+    ("who_refuses_our_version_speaks_another_one", || {
+        speaks("refuses-version", "speaks another version");
     }),
     ("a_probe_port_that_a_firewall_shuts_is_the_reflectors_fault", deaf),
     ("a_reflectors_own_firewall_may_drop_what_comes_in", drops_what_comes_in),
@@ -45,6 +50,17 @@ pub fn behind_a_router() -> Network {
          }",
     );
     network
+}
+
+/// Where a host's firewall has this chain, nothing can be asked, and the error says why.
+pub fn shut_by(host: &str, chain: &str, error: &str) {
+    let network = behind_a_router();
+    let _reflector = network.serve("a", SERVE);
+    network.rules(host, &format!("table inet f {{ {chain}\n}}"));
+    let answer = network.classify(ASK);
+    answer.expect_error(error);
+    answer.expect_nothing_found();
+    answer.expect_within(Duration::from_secs(8));
 }
 
 /// What is found of that router is this or unknown.
@@ -90,7 +106,8 @@ const TRUTH: &[(&str, &str)] = &[
 
 fn nobody_listens() {
     let answer = behind_a_router().classify(ASK);
-    answer.expect_error("reflector 1 could not be reached");
+    answer.expect_error("reflector 1 could not be reached: it refused the connection");
+    assert!(answer.stderr.contains("start 'tso-probe serve' there"), "{}", answer.stderr);
     answer.expect_nothing_found();
     answer.expect_within(Duration::from_secs(3));
 }
@@ -102,10 +119,20 @@ fn swallowed() {
         "table inet f { chain i { type filter hook input priority 0; policy drop; }\n}",
     );
     let answer = network.classify(ASK);
-    answer.expect_error("reflector 1 could not be reached");
+    answer.expect_error("reflector 1 could not be reached: nothing answered");
+    assert!(answer.stderr.contains("firewall"), "{}", answer.stderr);
     answer.expect_nothing_found();
     // Three SYNs of the host's own.
     answer.expect_within(Duration::from_secs(8));
+}
+
+fn no_way() {
+    let network = behind_a_router();
+    network.sh("ip -n $P-core route replace unreachable 203.0.113.10/32");
+    let answer = network.classify(ASK);
+    answer.expect_error("reflector 1 could not be reached: no way leads there");
+    answer.expect_nothing_found();
+    answer.expect_within(Duration::from_secs(3));
 }
 
 fn no_route() {
@@ -126,19 +153,13 @@ fn speaks(how: &str, error: &str) {
 }
 
 fn deaf() {
-    let network = behind_a_router();
-    let _reflector = network.serve("a", SERVE);
-    network.rules(
+    shut_by(
         "core",
-        "table inet f { chain f { type filter hook forward priority 0
+        "chain f { type filter hook forward priority 0
            tcp dport 5384 drop
-         }
          }",
+        "no SYN reached the reflector's endpoint 203.0.113.10:5384",
     );
-    let answer = network.classify(ASK);
-    answer.expect_error("no SYN reached the reflector's endpoint 203.0.113.10:5384");
-    answer.expect_nothing_found();
-    answer.expect_within(Duration::from_secs(8));
 }
 
 fn drops_what_comes_in() {
@@ -155,35 +176,23 @@ fn drops_what_comes_in() {
 }
 
 fn muzzled() {
-    let network = behind_a_router();
-    let _reflector = network.serve("a", SERVE);
-    network.rules(
+    shut_by(
         "a",
-        "table inet f { chain o { type filter hook output priority 0
+        "chain o { type filter hook output priority 0
            tcp sport 5383 tcp flags & (syn|ack) == (syn|ack) drop
-         }
          }",
+        "did not leave its interface from 203.0.113.10:5383",
     );
-    let answer = network.classify(ASK);
-    answer.expect_error("did not leave its interface from 203.0.113.10:5383");
-    answer.expect_nothing_found();
-    answer.expect_within(Duration::from_secs(8));
 }
 
 fn mute() {
-    let network = behind_a_router();
-    let _reflector = network.serve("a", SERVE);
-    network.rules(
+    shut_by(
         "core",
-        "table inet f { chain f { type filter hook forward priority 0
+        "chain f { type filter hook forward priority 0
            tcp sport 5383 tcp flags & (syn|ack) == (syn|ack) drop
-         }
          }",
+        "never arrived here",
     );
-    let answer = network.classify(ASK);
-    answer.expect_error("never arrived here");
-    answer.expect_nothing_found();
-    answer.expect_within(Duration::from_secs(8));
 }
 
 fn killed() {

@@ -52,11 +52,19 @@ fn speak(how: &str, mut stream: TcpStream) -> std::io::Result<()> {
             stream.write_all(br#"{"message":"welcome","version":9,"hello":"there"}"#)?;
             stream.write_all(b"\n")?;
         }
+        "refuses-version" => {
+            stream.write_all(b"{\"message\":\"refused\",\"why\":\"version\"}\n")?;
+        }
         "no-endpoints" => stream.write_all(welcome(1, "").as_bytes())?,
         "endless-welcomes" => loop {
-            let endpoints = r#""203.0.113.10:5383","203.0.113.10:5384""#;
-            stream.write_all(welcome(1, endpoints).as_bytes())?;
+            stream.write_all(welcome(1, ENDPOINTS).as_bytes())?;
         },
+        "endless-reports" => {
+            stream.write_all(welcome(1, ENDPOINTS).as_bytes())?;
+            loop {
+                stream.write_all(REPORT)?;
+            }
+        }
         other => panic!("no way to speak {other}"),
     }
     stream.read_to_end(&mut Vec::new()).map(drop)
@@ -67,6 +75,12 @@ fn welcome(version: u16, endpoints: &str) -> String {
         r#"{{"message":"welcome","version":{version},"observed":"198.51.100.1:1","endpoints":[{endpoints}],"now":0}}"#
     ) + "\n"
 }
+
+const ENDPOINTS: &str = r#""203.0.113.10:5383","203.0.113.10:5384""#;
+
+const REPORT: &[u8] =
+    b"{\"message\":\"saw\",\"probe\":1,\"at\":0,\"packet\":\"198.51.100.1:7000 > \
+    203.0.113.10:5383 S 0:0(0) win 65535 ttl 64 id 0\"}\n";
 
 /// Attacks the reflector for as long as this process lives.
 fn attack(how: &str) {

@@ -1,0 +1,41 @@
+//! Who has which address around a NAT, in the simulator and in the lab.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use crate::nat::{Behaviour, Pooling};
+use crate::rendezvous::PROBE_PORTS;
+use crate::wire::Endpoint;
+
+/// The prober's addresses: the second is there to provoke port clashes.
+pub const INTERNAL: [IpAddr; 2] =
+    [IpAddr::V4(Ipv4Addr::new(192, 168, 1, 2)), IpAddr::V4(Ipv4Addr::new(192, 168, 1, 3))];
+/// The external addresses of a NAT within another one. RFC 6598: the space between a home router and
+/// a carrier's NAT.
+pub const BETWEEN: [IpAddr; 2] =
+    [IpAddr::V4(Ipv4Addr::new(100, 64, 0, 2)), IpAddr::V4(Ipv4Addr::new(100, 64, 0, 3))];
+/// The external addresses of the outermost NAT, and those of reflectors. RFC 5737: documentation
+/// addresses.
+pub const EXTERNAL: [IpAddr; 2] =
+    [IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1)), IpAddr::V4(Ipv4Addr::new(198, 51, 100, 2))];
+/// The addresses of one reflector, or of two with one each.
+pub const REFLECTOR: [IpAddr; 2] =
+    [IpAddr::V4(Ipv4Addr::new(203, 0, 113, 10)), IpAddr::V4(Ipv4Addr::new(203, 0, 113, 11))];
+
+/// Each NAT of a row, the innermost first, with its external addresses: two if it spreads its
+/// bindings over several.
+pub fn externals(
+    nats: &[Behaviour],
+) -> impl ExactSizeIterator<Item = (&Behaviour, &'static [IpAddr])> {
+    let outermost = nats.len().saturating_sub(1);
+    nats.iter().enumerate().map(move |(place, behaviour)| {
+        let pool = if behaviour.knobs().pooling == Pooling::Arbitrary { 2 } else { 1 };
+        let addresses = if place == outermost { &EXTERNAL } else { &BETWEEN };
+        (behaviour, &addresses[..pool])
+    })
+}
+
+/// Where a reflector with these addresses takes probes.
+pub fn probe_endpoints(addresses: &[IpAddr]) -> Vec<Endpoint> {
+    let at = |address: &IpAddr| PROBE_PORTS.map(|port| Endpoint::new(*address, port));
+    addresses.iter().flat_map(at).collect()
+}
