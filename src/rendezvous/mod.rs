@@ -2,6 +2,7 @@
 
 mod flow;
 mod limits;
+mod marks;
 mod reflector;
 
 pub use limits::Limits;

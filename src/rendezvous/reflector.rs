@@ -13,12 +13,13 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 
 use super::flow::{Flow, conversation};
 use super::limits::{Limits, Rate};
+use super::marks::Marks;
 use crate::engine::{Event, Name, Party, Step};
 use crate::time::{Duration, Instant};
 use crate::wire::control::{
     Answer, Expectation, Message, PacketText, ProbeId, Refusal, Shot, VERSION, Volley,
 };
-use crate::wire::{Endpoint, Packet, Segment, Seq, identification};
+use crate::wire::{Endpoint, Packet, Segment, Seq};
 
 /// A party that serves any number of probers.
 #[derive(Debug)]
@@ -361,33 +362,6 @@ impl Crafted {
             numbers: (segment.seq, segment.ack),
             timestamp: segment.options.timestamps().map(|(value, _)| value),
         })
-    }
-}
-
-/// What a SYN can be known by, beside the address that it comes from: five marks in all.
-///
-/// Address and port alone are two that can be guessed, but then the address is that of the control
-/// connection; any other two contain a number that only the prober knows.
-#[derive(Clone, Copy)]
-struct Marks {
-    port: u16,
-    isn: Seq,
-    timestamp: Option<u32>,
-    id: u16,
-}
-
-impl Marks {
-    fn of(remote: Endpoint, packet: &Packet) -> Option<Self> {
-        let segment = packet.segment().filter(|segment| segment.is_bare_syn())?;
-        let timestamp = segment.options.timestamps().map(|(value, _)| value);
-        Some(Self { port: remote.port(), isn: segment.seq, timestamp, id: packet.id })
-    }
-
-    fn that_fit(self, expected: &Expectation) -> u8 {
-        u8::from(expected.port == self.port)
-            + u8::from(expected.isn == self.isn)
-            + u8::from(Some(expected.timestamp) == self.timestamp)
-            + u8::from(identification(expected.timestamp) == self.id)
     }
 }
 
