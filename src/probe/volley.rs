@@ -241,3 +241,95 @@ impl Wave {
         shots.collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Effort;
+    use crate::wire::Segment;
+
+    const ROUND_TRIP: Duration = Duration::from_millis(100);
+
+    fn volleys() -> Volleys {
+        Volleys::new(Instant::START, Patience::of(Effort::Default), ROUND_TRIP)
+    }
+
+    fn companion() -> (ProbeId, Aim) {
+        let from = "203.0.113.10:5383".parse().expect("an endpoint");
+        let to = "198.51.100.1:5000".parse().expect("an endpoint");
+        (ProbeId(1), Aim { from, to, seq: None, ack: None })
+    }
+
+    /// Lets `arrived` of the companions of a wave arrive.
+    fn hear(volleys: &mut Volleys, wave: &Wave, arrived: u16) {
+        let (probe, aim) = companion();
+        volleys.accompany(&[(probe, aim)]);
+        for number in wave.numbers.clone().take(arrived.into()) {
+            let syn = Segment::syn(Seq(1), u32::from(number) + 1);
+            volleys.arrived(probe, &Packet::marked(aim.from, aim.to, syn));
+        }
+    }
+
+    /// Every wave as it is ordered: its block, when, and how many volleys.
+    fn waves(mut volleys: Volleys, lost: u16) -> Vec<(Block, Instant, u16)> {
+        let mut waves = Vec::new();
+        let mut now = Instant::START;
+        while !volleys.are_over(now) {
+            while let Some(wave) = volleys.next(now) {
+                let all = u16::try_from(wave.numbers.len()).expect("few");
+                hear(&mut volleys, &wave, all - lost);
+                waves.push((wave.block, now, all));
+            }
+            assert!(volleys.wakes() > now || volleys.are_over(now), "it stands still at {now:?}");
+            now = volleys.wakes();
+        }
+        waves
+    }
+
+    #[test]
+    fn a_path_that_loses_nothing_gets_few_volleys_in_each_block() {
+        let blocks: Vec<_> =
+            waves(volleys(), 0).iter().map(|(block, _, all)| (*block, *all)).collect();
+        let [first, second] = Patience::of(Effort::Default).few;
+        assert_eq!(blocks, [(Block::First, first), (Block::Second, second)]);
+    }
+
+    #[test]
+    fn a_path_that_loses_a_companion_gets_as_many_as_it_takes() {
+        let waves = waves(volleys(), 1);
+        let of = |wanted| {
+            waves.iter().filter(move |wave| wave.0 == wanted).map(|wave| wave.2).sum::<u16>()
+        };
+        let most = Patience::of(Effort::Default).most;
+        assert_eq!([of(Block::First), of(Block::Second)], [most, most]);
+    }
+
+    #[test]
+    fn a_nat_that_holds_syns_has_let_go_when_the_second_block_begins() {
+        let second = waves(volleys(), 1).into_iter().find(|wave| wave.0 == Block::Second);
+        let begins = second.expect("there is a second block").1;
+        assert!(begins >= Instant::START + Patience::of(Effort::Default).second_block());
+    }
+
+    #[test]
+    fn who_has_a_turn_comes_first_at_its_stride_and_then_in_every_round() {
+        let turn = Turn::of(3, 5, 2);
+        let volleys: Vec<_> = (0..20).filter(|volley| turn.has(*volley)).collect();
+        assert_eq!(volleys, [6, 11, 16]);
+    }
+
+    #[test]
+    fn volleys_stay_within_what_the_plan_promises_for_them() {
+        for effort in [Effort::Quick, Effort::Default, Effort::Full] {
+            let patience = Patience::of(effort);
+            let slow = Duration::from_secs(3);
+            let mut volleys = Volleys::new(Instant::START, patience, slow);
+            let mut now = Instant::START;
+            while !volleys.are_over(now) {
+                while volleys.next(now).is_some() {}
+                now = volleys.wakes();
+            }
+            assert!(now <= Instant::START + patience.trying(), "{effort:?}: {now:?}");
+        }
+    }
+}

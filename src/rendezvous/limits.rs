@@ -30,7 +30,7 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// A whole classification asks for some 60 expectations and 400 shots in under 20 s.
+    /// A whole classification asks for some 60 expectations, and for 200 to 900 shots in under 20 s.
     fn default() -> Self {
         Self {
             clients: 64,
