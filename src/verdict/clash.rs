@@ -121,9 +121,9 @@ fn clash(
 ) -> Result<Option<Clash>, Unknown> {
     let Some(internal) = holder.internal.first() else { return Ok(None) };
     let held = view.external(holder, *internal, remotes.contacted)?;
-    let Some((held, frame)) = held else { return Ok(None) };
+    let Some((held, holding)) = held else { return Ok(None) };
     let Some((got, mut frames)) = externals(view, comer, remotes)? else { return Ok(None) };
-    frames.push(frame);
+    frames.extend(holding);
     Ok(Some(Clash {
         same: Same::of(&got),
         overloading: got[0] == held,

@@ -73,7 +73,8 @@ pub fn externals(
         let Some(external) = view.external(asked, *internal, remote)? else { return Ok(None) };
         seen.push(external);
     }
-    Ok(Some(seen.into_iter().unzip()))
+    let (seen, frames): (Vec<_>, Vec<_>) = seen.into_iter().unzip();
+    Ok(Some((seen, frames.concat())))
 }
 
 fn same(
@@ -104,12 +105,13 @@ impl Same {
     }
 }
 
-/// One external endpoint given out, at its first sight.
-#[derive(Clone, Copy, Debug)]
+/// One external endpoint given out.
+#[derive(Clone, Debug)]
 struct Given {
     internal: Endpoint,
     external: Endpoint,
-    frame: Frame,
+    /// Where it was seen, the first sight first.
+    frames: Vec<Frame>,
     /// Whether another internal host wants the same port.
     clashes: bool,
 }
@@ -134,7 +136,7 @@ pub fn port_assignment(view: &View<'_>) -> Result<Finding<PortAssignment, Ports>
     if kept == keeps.len() {
         // A NAT that gives every remote another port can keep one of them only.
         let shown = given.iter().filter(|given| !given.clashes && given.is_kept());
-        return Ok(assigned(PortAssignment::Preservation, None, shown.copied().collect()));
+        return Ok(assigned(PortAssignment::Preservation, None, shown.cloned().collect()));
     }
     // By chance some ports are those of the internal endpoints, but no more than that.
     if kept > 1 + keeps.len() / 16 {
@@ -157,10 +159,14 @@ fn assigned(
     let all = || given.iter().map(|given| given.external.port());
     let range = [all().min().unwrap_or(0), all().max().unwrap_or(0)];
     let next = step.map(|step| predictions(&ports(&given), step)).unwrap_or_default();
-    let mut evidence: Vec<_> = given.iter().map(|given| given.frame).collect();
+    let mut evidence = frames(&given);
     evidence.sort_unstable();
     let proof = Proof { evidence, error_bound: 0.0 };
     Finding::Known { value, details: Ports { step, range, next }, proof }
+}
+
+fn frames(given: &[Given]) -> Vec<Frame> {
+    given.iter().flat_map(|given| given.frames.clone()).collect()
 }
 
 fn ports(given: &[Given]) -> Vec<u16> {
@@ -175,12 +181,13 @@ fn given(view: &View<'_>) -> Vec<Given> {
         for sight in view.syns(asked.probe, At::ReachedReflector) {
             let (external, frame) = (sight.from, sight.frame);
             let Some(internal) = view.internal_of(asked, &sight) else { continue };
-            let given = Given { internal, external, frame, clashes };
-            first.entry((internal, external)).or_insert(given);
+            let given = Given { internal, external, frames: Vec::new(), clashes };
+            first.entry((internal, external)).or_insert(given).frames.push(frame);
         }
     }
     let mut given: Vec<_> = first.into_values().collect();
-    given.sort_unstable_by_key(|given| given.frame);
+    given.iter_mut().for_each(|given| given.frames.sort_unstable());
+    given.sort_unstable_by_key(|given| given.frames[0]);
     given
 }
 
@@ -189,7 +196,7 @@ fn given(view: &View<'_>) -> Vec<Given> {
 pub fn changed(view: &View<'_>) -> (Vec<u16>, Vec<Frame>) {
     let mut given = given(view);
     given.retain(|given| !given.is_kept());
-    (ports(&given), given.iter().map(|given| given.frame).collect())
+    (ports(&given), frames(&given))
 }
 
 /// How external ports lie.
@@ -205,8 +212,8 @@ pub enum Row {
     Scattered,
 }
 
-/// How ports lie that are given in order of first sight. They are in a row if they lie as close together as their number and their common step explain.
-/// The order in which they were first seen may differ from that in which they were given out by as
+/// How ports lie that are given in order of first sight. They are in a row if they lie as close
+/// together as their number and their common step explain. The order in which they were first seen may differ from that in which they were given out by as
 /// much as the path reorders; and the row may go past the end of the range and on from its start.
 pub fn row(ports: &[u16]) -> Row {
     let lots = lots(ports);
