@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use observable::{Observation, Vantage, found, observable};
-use tso_probe::engine::{Effort, Run};
+use tso_probe::engine::{Effort, Fact, Run};
 use tso_probe::nat::{Hairpinning, Knobs};
 use tso_probe::sim::{Reflectors, classify};
 use tso_probe::time::Duration;
@@ -243,6 +243,10 @@ fn wrong(world: &World, run: &Run, verdict: &Verdict) -> Vec<String> {
         check("filtered_port", "nothing is filtered".to_owned(), right);
     }
     wrong.extend(unbounded(world, verdict));
+    let complete = run.facts.iter().any(|(_, fact)| *fact == Fact::Complete);
+    if !complete && verdict.trouble.is_empty() {
+        wrong.push("cut short, and no trouble is named".to_owned());
+    }
     let took = run.facts.iter().map(|(at, _)| at.since_start()).max().unwrap_or_default();
     if run.planned().is_none_or(|(_, longest)| took > longest) {
         wrong.push(format!("took {took:?}, longer than promised"));

@@ -8,7 +8,7 @@ use tso_probe::nat::{
     Answer, Assignment, Behaviour, CrossingSegment, Fallback, Filtering, Hairpinning, Knobs,
     Mapping, Pooling, Sharing, Unsolicited,
 };
-use tso_probe::sim::{Fault, Layout, Loss, Reflectors, Weather};
+use tso_probe::sim::{Broken, Fault, Layout, Loss, Reflectors, Weather};
 use tso_probe::time::{Duration, Instant};
 
 /// A NAT and all that stands around it.
@@ -176,9 +176,20 @@ fn layout(random: &mut Xoshiro256PlusPlus) -> Layout {
         } else {
             weather([Loss::None; 2], hop, Duration::ZERO, 0.0)
         },
-        fault: (!fair && random.random_bool(0.06))
-            .then(|| Fault::ReflectorDies(Instant::from_millis(random.random_range(0..10_000)))),
+        fault: (!fair && random.random_bool(0.12)).then(|| fault(random)),
     }
+}
+
+/// Any moment of most runs, and sometimes one after their end.
+fn fault(random: &mut Xoshiro256PlusPlus) -> Fault {
+    let number = random.random_range(0..2);
+    let what = match random.random_range(0..5) {
+        0 | 1 => Broken::Reflector(number),
+        2 => Broken::ControlPath(number),
+        3 => Broken::Control(number),
+        _ => Broken::Patience,
+    };
+    Fault { what, at: Instant::from_millis(random.random_range(0..15_000)) }
 }
 
 /// Half of all paths keep the order of packets but for a little; some reorder thoroughly.
