@@ -11,7 +11,7 @@ use crate::wire::Endpoint;
 /// Both orders together: what holds in one of them only is not to be relied on.
 pub fn on_port_clash(
     view: &View<'_>,
-    assignment: Option<PortAssignment>,
+    assignment: Result<PortAssignment, Unknown>,
 ) -> Result<Finding<OnPortClash>, Unknown> {
     let remotes = view.remotes.ok_or_else(|| view.no_answer())?;
     if view.internal.len() < 2 {
@@ -36,7 +36,7 @@ pub fn on_port_clash(
         order_counts: early.same != late.same,
     };
     // What was given out on a clash of any kind shows how.
-    if assignment == Some(PortAssignment::Preservation) {
+    if assignment == Ok(PortAssignment::Preservation) {
         evidence.extend(frames);
     }
     evidence.sort_unstable();
@@ -58,12 +58,12 @@ fn worst(
 fn fallback(
     changed: &[u16],
     overloading: bool,
-    assignment: Option<PortAssignment>,
+    assignment: Result<PortAssignment, Unknown>,
 ) -> Result<PortAssignment, Unknown> {
     if overloading {
         return Ok(PortAssignment::Overloading);
     }
-    match assignment.ok_or(Unknown::NoAnswer)? {
+    match assignment? {
         // Each host has an external address of its own: they do not clash.
         PortAssignment::Preservation if changed.is_empty() => Ok(PortAssignment::Preservation),
         PortAssignment::Preservation => match row(changed) {

@@ -54,10 +54,12 @@ pub fn judge(run: &Run) -> Verdict {
 fn findings(view: &View<'_>, external_addresses: usize) -> Findings {
     let liveness = Liveness::of(view);
     let port_assignment = known(mapping::port_assignment(view));
+    let why = port_assignment.why().unwrap_or(Unknown::NoAnswer);
+    let assignment = port_assignment.value().copied().ok_or(why);
     let filtering = |question| known(filtering::filtering(view, &liveness, question));
     let mut findings = Findings {
         mapping: known(mapping::mapping(view)),
-        on_port_clash: known(clash::on_port_clash(view, port_assignment.value().copied())),
+        on_port_clash: known(clash::on_port_clash(view, assignment)),
         filtering: FilteringFinding {
             after_syn: filtering(Question::Filtering),
             established: filtering(Question::FilteringEstablished),

@@ -78,8 +78,14 @@ fn mapping(knobs: &Knobs, vantage: Vantage) -> Result<Mapping, Unknown> {
         Mapping::AddressAndPortDependent => Ok(seen),
         // hidden.md, one address: all that differs by the address looks alike.
         _ if !vantage.second_address => Err(Unknown::NeedsSecondAddress),
+        // hidden.md, arbitrary pooling: one port at one address may be two lucky draws.
+        _ if drawn && keeps_ports(knobs) => Err(Unknown::HiddenByOtherBehaviour),
         _ => Ok(seen),
     }
+}
+
+fn keeps_ports(knobs: &Knobs) -> bool {
+    matches!(knobs.ports, Assignment::Preservation(_) | Assignment::Overloading)
 }
 
 fn on_port_clash(knobs: &Knobs, vantage: Vantage) -> Result<Clash, Unknown> {
@@ -89,6 +95,10 @@ fn on_port_clash(knobs: &Knobs, vantage: Vantage) -> Result<Clash, Unknown> {
     // hidden.md, one address.
     if knobs.mapping != Mapping::AddressAndPortDependent && !vantage.second_address {
         return Err(Unknown::NeedsSecondAddress);
+    }
+    // hidden.md, arbitrary pooling: two hosts at two addresses do not clash.
+    if knobs.pooling == Pooling::Arbitrary && keeps_ports(knobs) {
+        return Err(Unknown::HiddenByOtherBehaviour);
     }
     Ok(Clash {
         mapping: knobs.mapping,
