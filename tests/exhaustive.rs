@@ -16,7 +16,7 @@ use tso_probe::nat::{
 };
 use tso_probe::sim::{Layout, Reflectors, classify};
 use tso_probe::time::Duration;
-use tso_probe::verdict::judge;
+use tso_probe::verdict::{Unknown, judge};
 
 const DELAY: Duration = Duration::from_millis(50);
 
@@ -227,9 +227,22 @@ fn two_in_a_row_show_what_follows_from_each() {
         let together = row::together(inner, outer, vantage);
         let mut wanted = observable(&together, vantage, DELAY * 2);
         let found = found(&judge(&classify(&nats, &layout)).findings);
-        if found.hairpinning.is_err() {
-            // The inner one gives every knock a port, so none can be predicted without taking one.
-            wanted.hairpinning = found.hairpinning;
+        let predicted = matches!(together.knobs.ports, Assignment::Sequential(_))
+            && together.knobs.mapping != Mapping::EndpointIndependent
+            && together.knobs.filtering != Filtering::EndpointIndependent;
+        let maps = !row::is_plain(inner) || outer.hairpinning != Hairpinning::Unsupported;
+        if predicted && maps && wanted.hairpinning == Ok(Hairpinning::Unsupported) {
+            // Every knock gets a port on its way, so none is seen to have taken none.
+            wanted.hairpinning = Err(Unknown::NoAnswer);
+        }
+        let blocks = [inner.blocks, outer.blocks];
+        let hidden = Err(Unknown::HiddenByOtherBehaviour);
+        if blocks == [Some(CrossingSegment::SynIn), Some(CrossingSegment::SynAckIn)]
+            && found.hairpinning == hidden
+        {
+            // One drops SYNs that cross another and one the SYN,ACKs that answer these: whether a
+            // knock gets by both depends on which of them saw what cross.
+            wanted.hairpinning = hidden;
         }
         if is_error(inner.unsolicited) && !inner.unsolicited.after.is_zero() {
             // Its errors about the strangers that are asked last may come after the run.
