@@ -1,9 +1,10 @@
 //! Proof is what falls when it is taken away: whichever frame of a finding's evidence is deleted from
-//! the evidence file, the finding changes or becomes unknown.
+//! the evidence file, the finding changes or becomes unknown. And it is whole: with all of them
+//! deleted, nothing else in the file shows the same value.
 
 use tso_probe::capture::{Evidence, read, write};
 use tso_probe::engine::Effort;
-use tso_probe::nat::{Behaviour, Device, Preset};
+use tso_probe::nat::{self, Behaviour, Device, Preset};
 use tso_probe::sim::{Layout, classify};
 use tso_probe::time::Duration;
 use tso_probe::verdict::{Finding, Findings, judge};
@@ -33,7 +34,7 @@ fn whatever_frame_is_deleted_the_findings_that_cite_it_change() {
         frames.sort_unstable();
         frames.dedup();
         for frame in frames {
-            let rest = without(&evidence, frame);
+            let rest = without(&evidence, &[frame]);
             let after = claims(&judge(&rest.run).findings, &rest);
             let same = cited.iter().zip(&after).filter(|(before, after)| {
                 before.frames.contains(&frame) && before.says == after.says
@@ -45,11 +46,32 @@ fn whatever_frame_is_deleted_the_findings_that_cite_it_change() {
     assert!(stubborn.is_empty(), "{} unmoved:\n{}", stubborn.len(), stubborn.join("\n"));
 }
 
+#[test]
+fn without_all_that_it_cites_no_finding_keeps_its_value() {
+    let mut stubborn = Vec::new();
+    for preset in nat::PRESETS {
+        let Device::Modelled(_) = preset.device() else { continue };
+        let evidence = run(preset.name);
+        for (place, claim) in claims(&judge(&evidence.run).findings, &evidence).iter().enumerate() {
+            let Some(value) = &claim.value else { continue };
+            assert!(!claim.frames.is_empty(), "{}: {} cites nothing", preset.name, claim.of);
+            let rest = without(&evidence, &claim.frames);
+            let after = &claims(&judge(&rest.run).findings, &rest)[place];
+            if after.value.as_ref() == Some(value) {
+                stubborn.push(format!("{}: {} is still {value}", preset.name, claim.of));
+            }
+        }
+    }
+    assert!(stubborn.is_empty(), "{} unmoved:\n{}", stubborn.len(), stubborn.join("\n"));
+}
+
 /// A finding with its frames, and all that it says, with the content of its frames instead of their
 /// numbers.
 struct Claim {
     of: &'static str,
     frames: Vec<usize>,
+    /// The value alone, if it is known.
+    value: Option<String>,
     says: String,
 }
 
@@ -68,10 +90,14 @@ fn through_a_file(evidence: &Evidence) -> Evidence {
     read(&write(evidence, &|_| None)).expect("what was written reads back")
 }
 
-/// The same file with this frame left out.
-fn without(evidence: &Evidence, frame: usize) -> Evidence {
+/// The same file with these frames left out.
+fn without(evidence: &Evidence, frames: &[usize]) -> Evidence {
     let mut evidence = evidence.clone();
-    evidence.run.trace.remove(frame - 1);
+    let mut number = 0;
+    evidence.run.trace.retain(|_| {
+        number += 1;
+        !frames.contains(&number)
+    });
     through_a_file(&evidence)
 }
 
@@ -104,5 +130,6 @@ fn claim<T: std::fmt::Debug, D: std::fmt::Debug>(
         }
         Finding::Unknown { why, .. } => format!("{why:?} {shown:?}"),
     };
-    Claim { of, frames, says }
+    let value = finding.value().map(|value| format!("{value:?}"));
+    Claim { of, frames, value, says }
 }

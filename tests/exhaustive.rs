@@ -2,20 +2,21 @@
 //! observed. And little cannot: at most a tenth of all behaviours look like another one.
 
 mod observable;
+mod row;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use observable::{Observation, Vantage, found, observable};
+use observable::{Observation, Together, Vantage, found, is_error, observable};
 use tso_probe::engine::Effort;
 use tso_probe::nat::{
     Answer, Assignment, Behaviour, CrossingSegment, Filtering, Hairpinning, Knobs, Mapping,
-    Sharing, Unsolicited,
+    Sharing, Unsolicited, UnsolicitedSyn,
 };
 use tso_probe::sim::{Layout, Reflectors, classify};
 use tso_probe::time::Duration;
-use tso_probe::verdict::judge;
+use tso_probe::verdict::{Unknown, judge};
 
 const DELAY: Duration = Duration::from_millis(50);
 
@@ -120,11 +121,14 @@ fn disagreements(behaviours: &[Behaviour], layout: &Layout) -> Vec<String> {
 fn disagreement(behaviour: &Behaviour, layout: &Layout, vantage: Vantage) -> Option<String> {
     let verdict = judge(&classify(std::slice::from_ref(behaviour), layout));
     let found = found(&verdict.findings);
-    let mut wanted = observable(behaviour.knobs(), vantage, DELAY * 2);
+    let mut wanted = observable(&Together::alone(behaviour.knobs()), vantage, DELAY * 2);
     if !vantage.patient {
         // Predicting ports in sequence takes time, in which an answer may come after all.
-        let patient =
-            observable(behaviour.knobs(), Vantage { patient: true, ..vantage }, DELAY * 2);
+        let patient = observable(
+            &Together::alone(behaviour.knobs()),
+            Vantage { patient: true, ..vantage },
+            DELAY * 2,
+        );
         for (found, wanted, late) in [
             (&found.unmapped_port, &mut wanted.unmapped_port, patient.unmapped_port),
             (&found.filtered_port, &mut wanted.filtered_port, patient.filtered_port),
@@ -173,7 +177,9 @@ fn at_most_a_tenth_looks_like_another() {
     let (behaviours, _) = behaviours();
     let mut alike: BTreeMap<Observation, usize> = BTreeMap::new();
     for behaviour in &behaviours {
-        *alike.entry(observable(behaviour.knobs(), vantage, DELAY * 2)).or_default() += 1;
+        *alike
+            .entry(observable(&Together::alone(behaviour.knobs()), vantage, DELAY * 2))
+            .or_default() += 1;
     }
     let collapsed: usize = alike.values().filter(|count| **count > 1).sum();
     println!("{collapsed} of {} look like another", behaviours.len());
@@ -203,6 +209,60 @@ fn without_a_second_internal_host_clashes_are_unknown() {
 #[test]
 fn a_quick_run_does_not_wait() {
     expect_agreement(&slice(behaviours().0), &Layout::fair(Effort::Quick, 7, DELAY));
+}
+
+/// Every eleventh behaviour before and behind one that keeps every port, in turn one of all these.
+#[test]
+fn two_in_a_row_show_what_follows_from_each() {
+    let keeps = |behaviour: &&Behaviour| row::is_plain(behaviour.knobs());
+    let (all, _) = behaviours();
+    let plain: Vec<_> = all.iter().filter(keeps).cloned().collect();
+    let layout = Layout::fair(Effort::Default, 7, DELAY);
+    let vantage = Vantage { second_address: true, second_internal: true, patient: true };
+    let pairs = slice(all).into_iter().zip(plain.iter().cycle().step_by(5).cloned());
+    let mut wrong = Vec::new();
+    let mut rows = 0;
+    for nats in pairs.flat_map(|(any, plain)| [[plain.clone(), any.clone()], [any, plain]]) {
+        let [inner, outer] = [0, 1].map(|place| nats[place].knobs());
+        let together = row::together(inner, outer, vantage);
+        let mut wanted = observable(&together, vantage, DELAY * 2);
+        let found = found(&judge(&classify(&nats, &layout)).findings);
+        let predicted = matches!(together.knobs.ports, Assignment::Sequential(_))
+            && together.knobs.mapping != Mapping::EndpointIndependent
+            && together.knobs.filtering != Filtering::EndpointIndependent;
+        let maps = !row::is_plain(inner) || outer.hairpinning != Hairpinning::Unsupported;
+        if predicted && maps && wanted.hairpinning == Ok(Hairpinning::Unsupported) {
+            // Every knock gets a port on its way, so none is seen to have taken none.
+            wanted.hairpinning = Err(Unknown::NoAnswer);
+        }
+        let blocks = [inner.blocks, outer.blocks];
+        let hidden = Err(Unknown::HiddenByOtherBehaviour);
+        if blocks == [Some(CrossingSegment::SynIn), Some(CrossingSegment::SynAckIn)]
+            && found.hairpinning == hidden
+        {
+            // One drops SYNs that cross another and one the SYN,ACKs that answer these: whether a
+            // knock gets by both depends on which of them saw what cross.
+            wanted.hairpinning = hidden;
+        }
+        if is_error(inner.unsolicited) && !inner.unsolicited.after.is_zero() {
+            // Its errors about the strangers that are asked last may come after the run.
+            for (wanted, met, found) in [
+                (&mut wanted.unmapped_port, outer.unsolicited, &found.unmapped_port),
+                (&mut wanted.filtered_port, together.filtered, &found.filtered_port),
+            ] {
+                let silent = found.as_ref().is_ok_and(|met| met.value == UnsolicitedSyn::Dropped);
+                if silent && met.answer == Answer::Silence {
+                    wanted.clone_from(found);
+                }
+            }
+        }
+        rows += 1;
+        if found != wanted {
+            wrong.push(format!("{inner:?} before {}", difference(&nats[1], &found, &wanted)));
+        }
+    }
+    let some = wrong.iter().take(5).cloned().collect::<Vec<_>>().join("\n");
+    assert!(wrong.is_empty(), "{} of {rows} differ, such as\n{some}", wrong.len());
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! is to be run, with all that it found.
 
 mod observable;
+mod row;
 mod weather;
 
 use std::collections::BTreeMap;
@@ -13,9 +14,9 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use observable::{Observation, Vantage, found, observable};
-use tso_probe::engine::{Effort, Run};
-use tso_probe::nat::{Hairpinning, Knobs};
+use observable::{Observation, Together, Vantage, answered, found, observable};
+use tso_probe::engine::{Effort, Fact, Run};
+use tso_probe::nat::{HOLD, Hairpinning, Unsolicited, UnsolicitedSyn};
 use tso_probe::sim::{Reflectors, classify};
 use tso_probe::time::Duration;
 use tso_probe::verdict::{Finding, Findings, Unknown, Verdict, judge};
@@ -73,12 +74,12 @@ struct Count {
 
 impl Tally {
     fn add(&mut self, number: u64, world: &World) {
-        let run = classify(std::slice::from_ref(&world.behaviour), &world.layout);
+        let run = classify(&world.nats, &world.layout);
         let verdict = judge(&run);
         let wrong = wrong(world, &run, &verdict);
         self.wrong.extend(wrong.into_iter().map(|what| format!("world {number}: {what}")));
         if number.is_multiple_of(REPEATED) {
-            let again = judge(&classify(std::slice::from_ref(&world.behaviour), &world.layout));
+            let again = judge(&classify(&world.nats, &world.layout));
             if json(&again) != json(&verdict) {
                 self.wrong.push(format!("world {number}: another verdict from the same seed"));
             }
@@ -191,20 +192,30 @@ fn whys(observation: &Observation) -> [Option<Unknown>; 9] {
     ]
 }
 
-/// What can be observed of a world's NAT, whatever the weather.
+/// What can be observed of a world's NATs, whatever the weather.
 fn truth(world: &World) -> Observation {
-    let vantage = Vantage {
+    observable(&together(world), vantage(world), world.around())
+}
+
+fn together(world: &World) -> Together {
+    match &world.nats[..] {
+        [inner, outer] => row::together(inner.knobs(), outer.knobs(), vantage(world)),
+        nats => Together::alone(nats[0].knobs()),
+    }
+}
+
+fn vantage(world: &World) -> Vantage {
+    Vantage {
         second_address: world.layout.reflectors != Reflectors::OneAddress,
         second_internal: world.layout.second_internal,
         patient: world.layout.effort != Effort::Quick,
-    };
-    observable(world.behaviour.knobs(), vantage, world.around())
+    }
 }
 
 /// All that is wrong with a verdict.
 fn wrong(world: &World, run: &Run, verdict: &Verdict) -> Vec<String> {
     let (found, truth) = (found(&verdict.findings), truth(world));
-    let knobs = world.behaviour.knobs();
+    let row = together(world);
     let mut wrong = Vec::new();
     let mut check = |name: &str, found: String, right: bool| {
         if !right {
@@ -222,7 +233,7 @@ fn wrong(world: &World, run: &Run, verdict: &Verdict) -> Vec<String> {
     // What comes back shows hairpinning, even where nothing was to be expected.
     let right = match found.hairpinning {
         Ok(Hairpinning::Unsupported) => truth.hairpinning == found.hairpinning,
-        found => found.is_err() || found == Ok(knobs.hairpinning),
+        found => found.is_err() || found == Ok(row.knobs.hairpinning),
     };
     check("hairpinning", format!("{:?}, not {:?}", found.hairpinning, truth.hairpinning), right);
     // Which way a sequence goes may stay unknown.
@@ -232,10 +243,11 @@ fn wrong(world: &World, run: &Run, verdict: &Verdict) -> Vec<String> {
         (found, truth) => found.is_err() || found == truth,
     };
     check("port_assignment", format!("{ports:?}, not {:?}", truth.port_assignment), right);
-    for (name, met) in
-        [("unmapped_port", &found.unmapped_port), ("filtered_port", &found.filtered_port)]
-    {
-        let right = met.as_ref().map_or(true, |met| is_met(knobs, world, met));
+    for (name, met, unsolicited) in [
+        ("unmapped_port", &found.unmapped_port, row.knobs.unsolicited),
+        ("filtered_port", &found.filtered_port, row.filtered),
+    ] {
+        let right = met.as_ref().map_or(true, |met| is_met(unsolicited, world, met));
         check(name, format!("{met:?}"), right);
     }
     if found.filtered_port.is_ok() {
@@ -243,6 +255,10 @@ fn wrong(world: &World, run: &Run, verdict: &Verdict) -> Vec<String> {
         check("filtered_port", "nothing is filtered".to_owned(), right);
     }
     wrong.extend(unbounded(world, verdict));
+    let complete = run.facts.iter().any(|(_, fact)| *fact == Fact::Complete);
+    if !complete && verdict.trouble.is_empty() {
+        wrong.push("cut short, and no trouble is named".to_owned());
+    }
     let took = run.facts.iter().map(|(at, _)| at.since_start()).max().unwrap_or_default();
     if run.planned().is_none_or(|(_, longest)| took > longest) {
         wrong.push(format!("took {took:?}, longer than promised"));
@@ -251,9 +267,12 @@ fn wrong(world: &World, run: &Run, verdict: &Verdict) -> Vec<String> {
 }
 
 /// Whether what met unsolicited SYNs is what this NAT answers, after as long as this path may take.
-fn is_met(knobs: &Knobs, world: &World, met: &observable::Met) -> bool {
-    let patient = Vantage { second_address: true, second_internal: true, patient: true };
-    let Ok(truth) = observable(knobs, patient, Duration::ZERO).unmapped_port else { return false };
+fn is_met(unsolicited: Unsolicited, world: &World, met: &observable::Met) -> bool {
+    // A late answer may come after the run, and then the SYN was dropped as far as it could tell.
+    if unsolicited.after > HOLD && met.value == UnsolicitedSyn::Dropped {
+        return true;
+    }
+    let truth = answered(unsolicited, Duration::ZERO);
     let late = |after: u64| {
         let around = world.around();
         let most = u64::try_from((around + world.jitter()).as_millis()).expect("short");
@@ -293,7 +312,7 @@ fn json(verdict: &Verdict) -> String {
 }
 
 fn show(world: &World) {
-    let run = classify(std::slice::from_ref(&world.behaviour), &world.layout);
+    let run = classify(&world.nats, &world.layout);
     let verdict = judge(&run);
     println!("{world:#?}\n{:#?}\n{:#?}", found(&verdict.findings), verdict.trouble);
     for record in &run.trace {

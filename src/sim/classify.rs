@@ -9,7 +9,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use super::addresses::{INTERNAL, REFLECTOR, externals, probe_endpoints};
 use super::link::Weather;
 use super::world::{Host, World};
-use crate::engine::{Effort, Run};
+use crate::engine::{Effort, Event, Party, Run, Step};
 use crate::nat::Behaviour;
 use crate::probe::{Plan, Setting};
 use crate::rendezvous::{CONTROL_PORT, Limits, Reflector};
@@ -46,11 +46,34 @@ pub enum Reflectors {
     TwoHosts,
 }
 
-/// What goes wrong.
+/// What goes wrong, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// The first reflector goes dark at this moment.
-    ReflectorDies(Instant),
+pub struct Fault {
+    /// What.
+    pub what: Broken,
+    /// From which moment on.
+    pub at: Instant,
+}
+
+/// What breaks. Reflectors are numbered from 0; one that does not exist breaks nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Broken {
+    /// This reflector goes dark.
+    Reflector(usize),
+    /// The path swallows the control connection with this reflector, both ways and nothing else, as
+    /// where a NAT has forgotten its binding.
+    ControlPath(usize),
+    /// The control connection with this reflector is reset at the prober's end.
+    Control(usize),
+    /// The user interrupts the run.
+    Patience,
+}
+
+impl Fault {
+    /// When this breaks, if it does.
+    fn when(self, what: Broken) -> Option<Instant> {
+        Some(self.at).filter(|_| self.what == what)
+    }
 }
 
 impl Layout {
@@ -88,7 +111,14 @@ pub fn classify(nats: &[Behaviour], layout: &Layout) -> Run {
     let dials = addresses.iter().zip(CONTROL_PORTS).map(|(of_host, port)| {
         (Endpoint::new(internal[0], port), Endpoint::new(of_host[0], CONTROL_PORT))
     });
-    let prober = Host::new(internal.clone(), Box::new(Plan::new(setting)), dials.collect());
+    let breaks = |what| layout.fault.and_then(|fault| fault.when(what));
+    let plan = Interruptible { party: Plan::new(setting), at: breaks(Broken::Patience) };
+    let mut prober = Host::new(internal.clone(), Box::new(plan), dials.collect());
+    for (number, port) in CONTROL_PORTS.into_iter().enumerate() {
+        let end = Endpoint::new(internal[0], port);
+        prober.cut = prober.cut.or(breaks(Broken::ControlPath(number)).map(|at| (end, at)));
+        prober.resets = prober.resets.or(breaks(Broken::Control(number)).map(|at| (end, at)));
+    }
     let mut hosts = vec![prober];
     hosts.extend(
         addresses.into_iter().enumerate().map(|(number, own)| reflector(number, own, layout)),
@@ -102,10 +132,33 @@ fn reflector(number: usize, addresses: Vec<IpAddr>, layout: &Layout) -> Host<'st
     let seed = layout.seed.rotate_left(17) ^ number as u64;
     let party = Box::new(Reflector::new(endpoints, Limits::default(), seed));
     let mut host = Host::new(addresses, party, Vec::new());
-    if let (Some(Fault::ReflectorDies(at)), 0) = (layout.fault, number) {
-        host.dies = Some(at);
-    }
+    host.dies = layout.fault.and_then(|fault| fault.when(Broken::Reflector(number)));
     host
+}
+
+/// A party whose user loses patience at some moment.
+struct Interruptible<P> {
+    party: P,
+    at: Option<Instant>,
+}
+
+impl<P: Party> Party for Interruptible<P> {
+    fn poll(&mut self, now: Instant) -> Step {
+        loop {
+            match (self.party.poll(now), self.at) {
+                (Step::Wait(_), Some(at)) if at <= now => {
+                    self.at = None;
+                    self.party.handle(now, Event::Interrupted);
+                }
+                (Step::Wait(until), Some(at)) => return Step::Wait(until.min(at)),
+                (step, _) => return step,
+            }
+        }
+    }
+
+    fn handle(&mut self, now: Instant, event: Event) {
+        self.party.handle(now, event);
+    }
 }
 
 fn links(nats: usize, layout: &Layout) -> Vec<[Weather; 2]> {

@@ -7,6 +7,6 @@ mod queue;
 mod stream;
 mod world;
 
-pub use classify::{Fault, Layout, Reflectors, classify};
+pub use classify::{Broken, Fault, Layout, Reflectors, classify};
 pub use link::{Link, Loss, Weather};
 pub use world::{Host, World};

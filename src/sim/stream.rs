@@ -33,6 +33,8 @@ pub struct Stream {
     repeats: Instant,
     /// When to acknowledge, unless something is sent before.
     acknowledges: Instant,
+    /// When it is reset.
+    pub resets: Instant,
 }
 
 /// What a segment made happen.
@@ -69,6 +71,7 @@ impl Stream {
             tries: 0,
             repeats: due,
             acknowledges: NEVER,
+            resets: NEVER,
         }
     }
 
@@ -79,7 +82,7 @@ impl Stream {
 
     /// When it wants to act.
     pub fn due(&self) -> Instant {
-        self.repeats.min(self.acknowledges)
+        self.repeats.min(self.acknowledges).min(self.resets)
     }
 
     /// The segments that carry what was told and not yet sent.
@@ -97,6 +100,9 @@ impl Stream {
 
     /// What to send when a timer runs out; none when the connection has died.
     pub fn act(&mut self, now: Instant) -> Option<Vec<Packet>> {
+        if self.resets <= now {
+            return None;
+        }
         if self.repeats <= now {
             return self.repeat(now);
         }

@@ -44,6 +44,10 @@ pub struct Host<'a> {
     pub dials: Vec<(Endpoint, Endpoint)>,
     /// When it goes dark, if it does: it neither hears nor speaks from then on.
     pub dies: Option<Instant>,
+    /// An endpoint of its, whose packets the path swallows from this moment on, both ways.
+    pub cut: Option<(Endpoint, Instant)>,
+    /// Its end of a control connection, and when that is reset.
+    pub resets: Option<(Endpoint, Instant)>,
     claims: BTreeSet<Endpoint>,
     streams: Vec<Stream>,
     pending: VecDeque<Event>,
@@ -67,6 +71,8 @@ impl<'a> Host<'a> {
             party,
             dials,
             dies: None,
+            cut: None,
+            resets: None,
             claims: BTreeSet::new(),
             streams: Vec::new(),
             pending: VecDeque::new(),
@@ -84,6 +90,11 @@ impl<'a> Host<'a> {
 
     fn is_dark(&self, now: Instant) -> bool {
         self.dies.is_some_and(|dies| dies <= now)
+    }
+
+    /// Whether what comes or goes at this endpoint is swallowed.
+    fn is_cut(&self, now: Instant, own: Endpoint) -> bool {
+        self.cut.is_some_and(|(end, at)| end == own && at <= now)
     }
 }
 
@@ -140,7 +151,9 @@ impl<'a> World<'a> {
         let dials = self.hosts[host].dials.clone();
         for (number, (local, remote)) in dials.into_iter().enumerate() {
             let name = Name(u32::try_from(number).unwrap_or(u32::MAX));
-            let stream = Stream::opening(name, local, remote, self.now);
+            let mut stream = Stream::opening(name, local, remote, self.now);
+            let reset = self.hosts[host].resets.filter(|(end, _)| *end == local);
+            stream.resets = reset.map_or(NEVER, |(_, at)| at);
             self.hosts[host].streams.push(stream);
         }
         self.act_streams(host);
@@ -254,6 +267,10 @@ impl<'a> World<'a> {
 
     /// A packet leaves a host.
     fn depart(&mut self, host: usize, packet: Packet) {
+        let own = packet.endpoints().map(|(from, _)| from);
+        if own.is_some_and(|own| self.hosts[host].is_cut(self.now, own)) {
+            return;
+        }
         if host == 0 {
             self.carry(0, Side::Outside, packet);
         } else {
@@ -319,10 +336,11 @@ impl<'a> World<'a> {
 
     /// A packet comes to a host: to its party if that has claimed the endpoint, else to its TCP.
     fn receive(&mut self, host: usize, packet: Packet) {
-        if self.hosts[host].is_dark(self.now) {
+        let own = packet.receiver();
+        if self.hosts[host].is_dark(self.now) || self.hosts[host].is_cut(self.now, own) {
             return;
         }
-        if self.hosts[host].claims.contains(&packet.receiver()) {
+        if self.hosts[host].claims.contains(&own) {
             self.hosts[host].pending.push_back(Event::Arrived(packet));
         } else {
             self.receive_stream(host, &packet);

@@ -12,7 +12,7 @@ use crate::wire::Endpoint;
 pub fn on_port_clash(
     view: &View<'_>,
     given: &[Given],
-    assignment: Option<PortAssignment>,
+    assignment: Result<PortAssignment, Unknown>,
 ) -> Result<Finding<OnPortClash>, Unknown> {
     let remotes = view.remotes.ok_or_else(|| view.no_answer())?;
     if view.internal.len() < 2 {
@@ -37,7 +37,7 @@ pub fn on_port_clash(
         order_counts: early.same != late.same,
     };
     // What was given out on a clash of any kind shows how.
-    if assignment == Some(PortAssignment::Preservation) {
+    if assignment == Ok(PortAssignment::Preservation) {
         evidence.extend(frames);
     }
     evidence.sort_unstable();
@@ -59,12 +59,12 @@ fn worst(
 fn fallback(
     changed: &[u16],
     overloading: bool,
-    assignment: Option<PortAssignment>,
+    assignment: Result<PortAssignment, Unknown>,
 ) -> Result<PortAssignment, Unknown> {
     if overloading {
         return Ok(PortAssignment::Overloading);
     }
-    match assignment.ok_or(Unknown::NoAnswer)? {
+    match assignment? {
         // Each host has an external address of its own: they do not clash.
         PortAssignment::Preservation if changed.is_empty() => Ok(PortAssignment::Preservation),
         PortAssignment::Preservation => match row(changed) {
@@ -122,9 +122,9 @@ fn clash(
 ) -> Result<Option<Clash>, Unknown> {
     let Some(internal) = holder.internal.first() else { return Ok(None) };
     let held = view.external(holder, *internal, remotes.contacted)?;
-    let Some((held, frame)) = held else { return Ok(None) };
+    let Some((held, holding)) = held else { return Ok(None) };
     let Some((got, mut frames)) = externals(view, comer, remotes)? else { return Ok(None) };
-    frames.push(frame);
+    frames.extend(holding);
     Ok(Some(Clash {
         same: Same::of(&got),
         overloading: got[0] == held,

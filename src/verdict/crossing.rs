@@ -72,7 +72,7 @@ impl<'a> Open<'a> {
 
     fn shown(&self) -> impl Iterator<Item = Frame> {
         let seen = [&self.syns_in[1], &self.syn_acks_out[1], &self.syn_acks_in[1]];
-        seen.map(|sights| sights.first().map(|sight| sight.frame)).into_iter().flatten()
+        seen.into_iter().flatten().map(|sight| sight.frame)
     }
 }
 

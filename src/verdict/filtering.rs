@@ -57,9 +57,9 @@ pub fn reach(
     if tried.len() < REPETITIONS {
         return Err(view.no_answer());
     }
-    let open = tried.iter().filter(|knocks| knocks.arrived.is_some()).count();
+    let open = tried.iter().filter(|knocks| !knocks.arrived.is_empty()).count();
     if open == tried.len() {
-        let evidence = tried.iter().filter_map(|knocks| knocks.arrived).collect();
+        let evidence = tried.iter().flat_map(|knocks| knocks.arrived.clone()).collect();
         return Ok(Reach { got_in: true, proof: Proof { evidence, error_bound: 0.0 } });
     }
     let sent: Vec<_> = tried.iter().flat_map(|knocks| knocks.sent.clone()).collect();
@@ -76,15 +76,14 @@ pub fn reach(
 /// A stranger's SYNs to one mapping.
 struct Knocks {
     sent: Vec<(Volley, Frame)>,
-    arrived: Option<Frame>,
+    arrived: Vec<Frame>,
 }
 
 impl Knocks {
     fn of(view: &View<'_>, asked: &Asked, from: Endpoint) -> Self {
         let left = view.syns(asked.probe, At::LeftReflector).filter(|sight| sight.from == from);
         let sent = left.filter_map(|sight| Some((sight.record.volley?, sight.frame))).collect();
-        let mut reached = view.syns(asked.probe, At::ReachedProber);
-        let arrived = reached.find(|sight| sight.from == from).map(|sight| sight.frame);
-        Self { sent, arrived }
+        let reached = view.syns(asked.probe, At::ReachedProber).filter(|sight| sight.from == from);
+        Self { sent, arrived: reached.map(|sight| sight.frame).collect() }
     }
 }

@@ -20,16 +20,16 @@ pub fn hairpinning(
     }
     let all = view.asked(Question::Hairpinning).chain(view.asked(Question::HairpinningPredicted));
     let knocked: Vec<_> = all.map(|asked| Knocks::of(view, asked)).collect();
-    let back: Vec<_> = knocked.iter().filter_map(|knocks| knocks.back).collect();
-    if let Some((form, _)) = back.first() {
-        if back.iter().any(|(other, _)| other != form) {
+    let back: Vec<_> = knocked.iter().filter(|knocks| !knocks.back.is_empty()).collect();
+    let forms = || back.iter().flat_map(|knocks| &knocks.back);
+    if let Some((form, _)) = forms().next() {
+        if forms().any(|(other, _)| other != form) {
             return Err(Unknown::Contradicted);
         }
-        if back.len() >= REPETITIONS {
-            let evidence = back.iter().map(|(_, frame)| *frame).collect();
-            return Ok(Finding::shown(*form, evidence));
-        }
-        return Err(view.no_answer());
+        // A SYN of ours that comes back is no chance: one shows what many do.
+        let mut evidence: Vec<_> = forms().map(|(_, frame)| *frame).collect();
+        evidence.sort_unstable();
+        return Ok(Finding::shown(*form, evidence));
     }
     if external_addresses > 1 {
         return Err(Unknown::HiddenByOtherBehaviour);
@@ -99,14 +99,14 @@ fn way(findings: &Findings) -> Result<Way, Unknown> {
 struct Knocks {
     way: Option<Way>,
     sent: Vec<(Instant, Frame)>,
-    /// The first that came back, and in which form.
-    back: Option<(Hairpinning, Frame)>,
+    /// Those that came back, and in which form.
+    back: Vec<(Hairpinning, Frame)>,
 }
 
 impl Knocks {
     fn of(view: &View<'_>, asked: &Asked) -> Self {
         let Some(remotes) = view.remotes else {
-            return Self { way: None, sent: Vec::new(), back: None };
+            return Self { way: None, sent: Vec::new(), back: Vec::new() };
         };
         let reflector = |address| {
             let all = [Some(remotes.contacted), remotes.other_address];
@@ -123,14 +123,15 @@ impl Knocks {
             };
             knocks.iter().any(one)
         };
-        let mut reached = view.sights(asked.probe, At::ReachedProber).iter();
-        let back = reached.find(|sight| !reflector(sight.from.ip()) && ours(sight)).map(|sight| {
+        let reached = view.sights(asked.probe, At::ReachedProber).iter();
+        let reached = reached.filter(|sight| !reflector(sight.from.ip()) && ours(sight));
+        let back = reached.map(|sight| {
             let internal = asked.internal.contains(&sight.from);
             let form =
                 if internal { Hairpinning::InternalSource } else { Hairpinning::ExternalSource };
             (form, sight.frame)
         });
-        Self { way: way_of(view, asked, remotes), sent, back }
+        Self { way: way_of(view, asked, remotes), sent, back: back.collect() }
     }
 
     /// Whether this probe's knocks were on their way; where ports are preserved, so is what a

@@ -11,13 +11,24 @@ use crate::wire::Endpoint;
 /// The mapping, without a port clash.
 pub fn mapping(view: &View<'_>, given: &[Given]) -> Result<Finding<Mapping>, Unknown> {
     let remotes = view.remotes.ok_or_else(|| view.no_answer())?;
-    let answers = view.asked(Question::Mapping).map(|asked| same(view, asked, remotes));
-    let (same, evidence) = agreed(answers, view.no_answer())?;
-    let class = same.class()?;
-    if class != Mapping::AddressAndPortDependent && draws_addresses(given) {
+    let answers = || view.asked(Question::Mapping).map(|asked| same(view, asked, remotes));
+    if draws_addresses(given) {
+        return drawn(answers().collect::<Result<Vec<_>, _>>()?.into_iter().flatten());
+    }
+    let (same, evidence) = agreed(answers(), view.no_answer())?;
+    Ok(Finding::shown(same.class()?, evidence))
+}
+
+/// The mapping where each one draws an address. Endpoints that are the same may be so by luck; two
+/// that differ towards one address never are.
+fn drawn(answers: impl Iterator<Item = (Same, Vec<Frame>)>) -> Result<Finding<Mapping>, Unknown> {
+    let differ = answers.filter(|(same, _)| !same.ports);
+    let mut evidence: Vec<_> = differ.flat_map(|(_, frames)| frames).collect();
+    if evidence.is_empty() {
         return Err(Unknown::HiddenByOtherBehaviour);
     }
-    Ok(Finding::shown(class, evidence))
+    evidence.sort_unstable();
+    Ok(Finding::shown(Mapping::AddressAndPortDependent, evidence))
 }
 
 /// Whether each internal host has several external addresses and its own ports at all of them: then
@@ -68,7 +79,8 @@ pub fn externals(
         let Some(external) = view.external(asked, *internal, remote)? else { return Ok(None) };
         seen.push(external);
     }
-    Ok(Some(seen.into_iter().unzip()))
+    let (seen, frames): (Vec<_>, Vec<_>) = seen.into_iter().unzip();
+    Ok(Some((seen, frames.concat())))
 }
 
 fn same(
@@ -99,12 +111,15 @@ impl Same {
     }
 }
 
-/// One external endpoint given out, at its first sight.
-#[derive(Clone, Copy, Debug)]
+/// One external endpoint given out.
+#[derive(Clone, Debug)]
 pub struct Given {
     internal: Endpoint,
     external: Endpoint,
-    frame: Frame,
+    /// The first SYN that left for it; a reflector's clock may err, so this comes first.
+    asked_by: Frame,
+    /// That, and where it was seen.
+    frames: Vec<Frame>,
     /// Whether another internal host wants the same port.
     clashes: bool,
 }
@@ -131,7 +146,7 @@ pub fn port_assignment(
     if kept == keeps.len() {
         // A NAT that gives every remote another port can keep one of them only.
         let shown = given.iter().filter(|given| !given.clashes && given.is_kept());
-        return Ok(assigned(PortAssignment::Preservation, None, shown.copied().collect()));
+        return Ok(assigned(PortAssignment::Preservation, None, shown.cloned().collect()));
     }
     // By chance some ports are those of the internal endpoints, but no more than that.
     if kept > 1 + keeps.len() / 16 {
@@ -154,38 +169,55 @@ fn assigned(
     let all = || given.iter().map(|given| given.external.port());
     let range = [all().min().unwrap_or(0), all().max().unwrap_or(0)];
     let next = step.map(|step| predictions(&ports(&given), step)).unwrap_or_default();
-    let mut evidence: Vec<_> = given.iter().map(|given| given.frame).collect();
+    let mut evidence = frames(&given);
     evidence.sort_unstable();
     let proof = Proof { evidence, error_bound: 0.0 };
     Finding::Known { value, details: Ports { step, range, next }, proof }
+}
+
+fn frames(given: &[Given]) -> Vec<Frame> {
+    given.iter().flat_map(|given| given.frames.clone()).collect()
 }
 
 fn ports(given: &[Given]) -> Vec<u16> {
     given.iter().map(|given| given.external.port()).collect()
 }
 
-/// Every external endpoint that was given to an internal one, in order of first sight.
+/// Every external endpoint that was given to an internal one, in the order in which the SYNs left
+/// that asked for them: what leaves first comes to the NAT first, while the path beyond it reorders
+/// and loses.
 pub fn given(view: &View<'_>) -> Vec<Given> {
     let mut first: BTreeMap<(Endpoint, Endpoint), Given> = BTreeMap::new();
     for asked in view.probes() {
+        let mut left = BTreeMap::new();
+        for syn in view.syns(asked.probe, At::LeftProber) {
+            left.entry((syn.from, syn.to)).or_insert(syn.frame);
+        }
         let clashes = matches!(asked.question, Question::PortClash(_));
         for sight in view.syns(asked.probe, At::ReachedReflector) {
             let (external, frame) = (sight.from, sight.frame);
             let Some(internal) = view.internal_of(asked, &sight) else { continue };
-            let given = Given { internal, external, frame, clashes };
-            first.entry((internal, external)).or_insert(given);
+            let asked_by = left.get(&(internal, sight.to)).copied().unwrap_or(frame);
+            let given = Given { internal, external, asked_by, frames: Vec::new(), clashes };
+            let given = first.entry((internal, external)).or_insert(given);
+            given.asked_by = given.asked_by.min(asked_by);
+            given.frames.extend([asked_by, frame]);
         }
     }
     let mut given: Vec<_> = first.into_values().collect();
-    given.sort_unstable_by_key(|given| given.frame);
+    for Given { frames, .. } in &mut given {
+        frames.sort_unstable();
+        frames.dedup();
+    }
+    given.sort_unstable_by_key(|given| given.asked_by);
     given
 }
 
-/// The external ports that are not those of the internal endpoints, in order of first sight, and the
-/// frames that show them.
+/// The external ports that are not those of the internal endpoints, in the order in which they were
+/// asked for, and the frames that show them.
 pub fn changed(given: &[Given]) -> (Vec<u16>, Vec<Frame>) {
-    let changed = given.iter().filter(|given| !given.is_kept());
-    changed.map(|given| (given.external.port(), given.frame)).unzip()
+    let changed: Vec<_> = given.iter().filter(|given| !given.is_kept()).cloned().collect();
+    (ports(&changed), frames(&changed))
 }
 
 /// How external ports lie.
@@ -201,10 +233,10 @@ pub enum Row {
     Scattered,
 }
 
-/// How ports lie that are given in order of first sight. They are in a row if they lie as close
-/// together as their number and their common step explain. The order in which they were first seen
-/// may differ from that in which they were given out by as much as the path reorders; and the row may
-/// go past the end of the range and on from its start.
+/// How ports lie that come in the order in which they were asked for. They are in a row if they lie
+/// as close together as their number and their common step explain. The order in which they were
+/// given out may differ by as much as the path to the NAT reorders; and the row may go past the end
+/// of the range and on from its start.
 pub fn row(ports: &[u16]) -> Row {
     let lots = lots(ports);
     let mut step = 0;
@@ -224,7 +256,13 @@ pub fn row(ports: &[u16]) -> Row {
     } else if span > most(SCATTERED_GAPS) {
         Row::Scattered
     } else if span > most(MOST_GAPS) {
-        Row::Disordered
+        // Others took what lies between, or a step that parity bends, or a small range.
+        match order(&lots, span) {
+            order if order >= STRICTLY => Row::Along(step),
+            order if order <= -STRICTLY => Row::Along(-step),
+            order if order.abs() < LOOSELY && are_uneven(&lots) => Row::Scattered,
+            _ => Row::Disordered,
+        }
     } else {
         match order(&lots, span) {
             order if order >= ORDERLY => Row::Along(step),
@@ -248,6 +286,24 @@ fn lots(ports: &[u16]) -> Vec<Vec<u16>> {
     let (low, high): (Vec<_>, Vec<_>) =
         ports.iter().partition(|port| last_low.is_some_and(|last| **port <= last));
     [low, high].into_iter().filter(|lot| !lot.is_empty()).collect()
+}
+
+/// Whether ports lie as unevenly as by chance: a row that has gone around a small range does not, nor
+/// does one with a hole or two.
+fn are_uneven(lots: &[Vec<u16>]) -> bool {
+    let mut gaps = Vec::new();
+    for lot in lots {
+        let mut sorted: Vec<_> = lot.iter().map(|port| i32::from(*port)).collect();
+        sorted.sort_unstable();
+        sorted.dedup();
+        gaps.extend(sorted.windows(2).map(|pair| pair[1] - pair[0]));
+    }
+    let (count, sum) = (gaps.len(), gaps.iter().sum::<i32>());
+    let number = i32::try_from(count).unwrap_or(i32::MAX);
+    // By chance one gap in seven is twice the mean, and more than one in five a quarter of it.
+    let wide = gaps.iter().filter(|gap| **gap * number >= sum * 2).count();
+    let narrow = gaps.iter().filter(|gap| **gap * number * 4 <= sum).count();
+    wide >= FEW_GAPS.max(count / 16) && narrow >= FEW_GAPS.max(count / 16)
 }
 
 /// How many standard deviations later ports tend to be the higher ones, against what chance alone
@@ -313,8 +369,18 @@ const MOST_GAPS: i32 = 4;
 /// millisecond that we look.
 const SCATTERED_GAPS: i32 = 16;
 
-/// The standard deviations from chance that the order of a sequence has to show.
-const ORDERLY: f64 = 2.5;
+/// The standard deviations from chance that the order of a sequence has to show: a burst that the
+/// path to the NAT has shuffled shows so many once in 300,000.
+const ORDERLY: f64 = 4.5;
+
+/// The same where nothing but their order speaks for a sequence: once in a thousand million.
+const STRICTLY: f64 = 6.0;
+
+/// Ports at random seldom show more.
+const LOOSELY: f64 = 2.5;
+
+/// Fewer gaps of a kind may be holes in a row.
+const FEW_GAPS: usize = 3;
 
 /// Nobody took a port while we looked; somebody may while we punch.
 const CONFIDENCE: f64 = 0.9;

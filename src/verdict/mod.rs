@@ -55,10 +55,12 @@ fn findings(view: &View<'_>, external_addresses: usize) -> Findings {
     let liveness = Liveness::of(view);
     let given = mapping::given(view);
     let port_assignment = known(mapping::port_assignment(view, &given));
+    let why = port_assignment.why().unwrap_or(Unknown::NoAnswer);
+    let assignment = port_assignment.value().copied().ok_or(why);
     let filtering = |question| known(filtering::filtering(view, &liveness, question));
     let mut findings = Findings {
         mapping: known(mapping::mapping(view, &given)),
-        on_port_clash: known(clash::on_port_clash(view, &given, port_assignment.value().copied())),
+        on_port_clash: known(clash::on_port_clash(view, &given, assignment)),
         filtering: FilteringFinding {
             after_syn: filtering(Question::Filtering),
             established: filtering(Question::FilteringEstablished),

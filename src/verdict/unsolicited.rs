@@ -30,22 +30,23 @@ pub fn filtered_port(view: &View<'_>, liveness: &Liveness) -> Result<Met, Unknow
     met(view, liveness, meetings.collect())
 }
 
-/// A port that unsolicited SYNs went to, and the first answer to one of them.
+/// A port that unsolicited SYNs went to, and what answered them.
 struct Meeting {
     from: Option<Endpoint>,
     sent: Vec<Sent>,
-    answer: Option<FirstAnswer>,
+    answer: Option<Answer>,
 }
 
 type Sent = (Volley, Instant, Frame);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct FirstAnswer {
+struct Answer {
     value: UnsolicitedSyn,
     icmp: Option<String>,
     after: Duration,
     ttl: u8,
-    frames: [Frame; 2],
+    /// The SYN that it answers, and the answer; the same of others like it.
+    frames: Vec<Frame>,
 }
 
 impl Meeting {
@@ -56,7 +57,7 @@ impl Meeting {
         Self {
             from: shots.first().map(|shot| shot.from),
             sent: shots.iter().filter_map(dated).collect(),
-            answer: shots.iter().find_map(|shot| answer_to(view, asked, shot)),
+            answer: Answer::first(shots.iter().filter_map(|shot| answer_to(view, asked, shot))),
         }
     }
 }
@@ -68,8 +69,22 @@ impl Meeting {
     }
 }
 
+impl Answer {
+    /// The first of these, with the frames of all that are like it.
+    fn first(mut all: impl Iterator<Item = Self>) -> Option<Self> {
+        let first = all.next()?;
+        let alike = all.filter(|other| other.is_like(&first));
+        let more: Vec<_> = alike.flat_map(|other| other.frames).collect();
+        Some(Self { frames: [first.frames.clone(), more].concat(), ..first })
+    }
+
+    fn is_like(&self, other: &Self) -> bool {
+        (self.value, &self.icmp) == (other.value, &other.icmp)
+    }
+}
+
 /// The first reset or ICMP error about this very SYN.
-fn answer_to(view: &View<'_>, asked: &Asked, shot: &Sight<'_>) -> Option<FirstAnswer> {
+fn answer_to(view: &View<'_>, asked: &Asked, shot: &Sight<'_>) -> Option<Answer> {
     view.frames(asked.probe).iter().find_map(|&(frame, record)| {
         let (value, icmp) = match (record.packet.segment(), record.packet.icmp_error()) {
             _ if !record.inbound || record.place != shot.record.place => return None,
@@ -85,7 +100,7 @@ fn answer_to(view: &View<'_>, asked: &Asked, shot: &Sight<'_>) -> Option<FirstAn
             _ => return None,
         };
         let (after, ttl) = (record.at.since(shot.record.at), record.packet.ttl);
-        Some(FirstAnswer { value, icmp, after, ttl, frames: [shot.frame, frame] })
+        Some(Answer { value, icmp, after, ttl, frames: vec![shot.frame, frame] })
     })
 }
 
@@ -110,16 +125,15 @@ fn met(view: &View<'_>, liveness: &Liveness, meetings: Vec<Meeting>) -> Result<M
 }
 
 /// The answers are all that was to come: alike, after about the same time.
-fn answered(answers: &[&FirstAnswer]) -> Result<Met, Unknown> {
+fn answered(answers: &[&Answer]) -> Result<Met, Unknown> {
     let mut after: Vec<_> = answers.iter().map(|answer| answer.after).collect();
     after.sort_unstable();
     let (first, median) = (answers[0], after[after.len() / 2]);
-    let alike =
-        answers.iter().all(|other| (other.value, &other.icmp) == (first.value, &first.icmp));
+    let alike = answers.iter().all(|other| other.is_like(first));
     if !alike || after[after.len() - 1] - after[0] > ALIKE {
         return Err(Unknown::Contradicted);
     }
-    let mut evidence: Vec<_> = answers.iter().flat_map(|answer| answer.frames).collect();
+    let mut evidence: Vec<_> = answers.iter().flat_map(|answer| answer.frames.clone()).collect();
     evidence.sort_unstable();
     let after_ms = u64::try_from(median.as_millis()).ok();
     let (icmp, ttl) = (first.icmp.clone(), Some(first.ttl));

@@ -145,24 +145,25 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The external endpoint that a probe's SYN to `remote` was seen from, and the frame that shows
-    /// it; an error if it was seen from two.
+    /// The external endpoint that a probe's SYNs to `remote` were seen from, and the frames that show
+    /// it; an error if they were seen from two.
     pub fn external(
         &self,
         asked: &Asked,
         internal: Endpoint,
         remote: Endpoint,
-    ) -> Result<Option<(Endpoint, Frame)>, Unknown> {
+    ) -> Result<Option<(Endpoint, Vec<Frame>)>, Unknown> {
         let several = asked.internal.len() > 1;
-        let mut seen = self
+        let seen = self
             .syns(asked.probe, At::ReachedReflector)
             .filter(|sight| sight.to == remote)
             .filter(|sight| !several || self.came_from(asked.probe, internal, sight));
-        let Some(first) = seen.next() else { return Ok(None) };
-        if seen.any(|sight| sight.from != first.from) {
+        let seen: Vec<_> = seen.collect();
+        let Some(first) = seen.first() else { return Ok(None) };
+        if seen.iter().any(|sight| sight.from != first.from) {
             return Err(Unknown::Contradicted);
         }
-        Ok(Some((first.from, first.frame)))
+        Ok(Some((first.from, seen.iter().map(|sight| sight.frame).collect())))
     }
 
     /// The internal endpoint that a SYN seen outside left from.

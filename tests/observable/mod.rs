@@ -3,8 +3,8 @@
 //! its line in `docs/hidden.md`; the line's name stands at the branch.
 
 use tso_probe::nat::{
-    Answer, Assignment, CrossingSegment, Fallback, Filtering, Hairpinning, Knobs, Mapping, Pooling,
-    PortAssignment, Sharing, UnsolicitedSyn,
+    Answer, Assignment, CrossingSegment, Fallback, Filtering, HOLD, Hairpinning, Knobs, Mapping,
+    Pooling, PortAssignment, Sharing, Unsolicited, UnsolicitedSyn,
 };
 use tso_probe::time::Duration;
 use tso_probe::verdict::{Finding, Findings, Unknown};
@@ -52,17 +52,47 @@ pub struct Met {
     pub after_ms: Option<u64>,
 }
 
-/// What can be observed of this NAT. `around` is how long a packet takes from a reflector to it and
-/// back.
-pub fn observable(knobs: &Knobs, vantage: Vantage, around: Duration) -> Observation {
-    let unmapped_port = met(knobs, vantage, around);
+/// What NATs in a row show together, as one.
+pub struct Together {
+    pub knobs: Knobs,
+    /// What meets a SYN of a stranger that they do not let in.
+    pub filtered: Unsolicited,
+    /// Whether any SYN of a stranger is answered with an ICMP error.
+    pub errors: bool,
+    /// How the inner one of two chooses a port where two hosts want one, if the outer one never sees
+    /// them clash.
+    pub settles: Option<Fallback>,
+}
+
+impl Together {
+    pub fn alone(knobs: &Knobs) -> Self {
+        let errors = is_error(knobs.unsolicited);
+        Self { knobs: knobs.clone(), filtered: knobs.unsolicited, errors, settles: None }
+    }
+}
+
+/// What can be observed of them. `around` is how long a packet takes from a reflector to the
+/// outermost and back.
+pub fn observable(row: &Together, vantage: Vantage, around: Duration) -> Observation {
+    let knobs = &row.knobs;
+    let clash = match row.settles {
+        Some(fallback) => settled_clash(knobs, fallback, vantage),
+        None => on_port_clash(knobs, vantage),
+    };
+    let unmapped_port = met(knobs.unsolicited, vantage, around);
+    let filtered_port = filtered_port(knobs, vantage, met(row.filtered, vantage, around));
+    let [unmapped_port, filtered_port] = [unmapped_port, filtered_port].map(|met| match met {
+        // hidden.md, ICMP errors: silence beside them may be that of a limiter.
+        Ok(met) if row.errors && met.value == UnsolicitedSyn::Dropped => Err(Unknown::Contradicted),
+        met => met,
+    });
     Observation {
         mapping: mapping(knobs, vantage),
-        on_port_clash: on_port_clash(knobs, vantage),
+        on_port_clash: clash,
         filtering: filtering(knobs.filtering, vantage),
         filtering_established: filtering(knobs.filtering_established, vantage),
         port_assignment: Ok(port_assignment(knobs)),
-        filtered_port: filtered_port(knobs, vantage, &unmapped_port),
+        filtered_port,
         unmapped_port,
         simultaneous_open: Ok(knobs.blocks),
         hairpinning: hairpinning(knobs, vantage),
@@ -78,8 +108,14 @@ fn mapping(knobs: &Knobs, vantage: Vantage) -> Result<Mapping, Unknown> {
         Mapping::AddressAndPortDependent => Ok(seen),
         // hidden.md, one address: all that differs by the address looks alike.
         _ if !vantage.second_address => Err(Unknown::NeedsSecondAddress),
+        // hidden.md, arbitrary pooling: one port at one address may be two lucky draws.
+        _ if drawn && keeps_ports(knobs) => Err(Unknown::HiddenByOtherBehaviour),
         _ => Ok(seen),
     }
+}
+
+fn keeps_ports(knobs: &Knobs) -> bool {
+    matches!(knobs.ports, Assignment::Preservation(_) | Assignment::Overloading)
 }
 
 fn on_port_clash(knobs: &Knobs, vantage: Vantage) -> Result<Clash, Unknown> {
@@ -90,19 +126,39 @@ fn on_port_clash(knobs: &Knobs, vantage: Vantage) -> Result<Clash, Unknown> {
     if knobs.mapping != Mapping::AddressAndPortDependent && !vantage.second_address {
         return Err(Unknown::NeedsSecondAddress);
     }
+    // hidden.md, arbitrary pooling: two hosts at two addresses do not clash.
+    if knobs.pooling == Pooling::Arbitrary && keeps_ports(knobs) {
+        return Err(Unknown::HiddenByOtherBehaviour);
+    }
     Ok(Clash {
         mapping: knobs.mapping,
-        port_assignment: match (knobs.ports, knobs.on_clash) {
-            (Assignment::Overloading, _) => PortAssignment::Overloading,
-            (Assignment::Random, _) | (Assignment::Preservation(_), Fallback::Random) => {
-                PortAssignment::Random
-            }
-            (Assignment::Sequential(_), _)
-            | (Assignment::Preservation(_), Fallback::Sequential(_)) => PortAssignment::Sequential,
+        port_assignment: match knobs.ports {
+            Assignment::Overloading => PortAssignment::Overloading,
+            _ => chosen(knobs.ports, knobs.on_clash),
         },
         overlapping: overlaps(knobs) || knobs.ports == Assignment::Overloading,
         order_counts: knobs.ports == Assignment::Preservation(Sharing::OverlappingReuse),
     })
+}
+
+/// Two hosts that want one port behind two NATs, the inner of which keeps ports: it gives the second
+/// host another, and the outer one never sees a clash.
+fn settled_clash(outer: &Knobs, fallback: Fallback, vantage: Vantage) -> Result<Clash, Unknown> {
+    if !vantage.second_internal {
+        return Err(Unknown::NeedsSecondInternal);
+    }
+    let (mapping, port_assignment) = (mapping(outer, vantage)?, chosen(outer.ports, fallback));
+    Ok(Clash { mapping, port_assignment, overlapping: false, order_counts: false })
+}
+
+/// How a port is chosen where the wanted one is taken.
+fn chosen(ports: Assignment, fallback: Fallback) -> PortAssignment {
+    match (ports, fallback) {
+        (Assignment::Random, _) => PortAssignment::Random,
+        (Assignment::Sequential(_), _) => PortAssignment::Sequential,
+        (_, Fallback::Random) => PortAssignment::Random,
+        (_, Fallback::Sequential(_)) => PortAssignment::Sequential,
+    }
 }
 
 /// RFC 7857 §3: two hosts have one external port at once, towards different remotes.
@@ -137,27 +193,40 @@ fn port_assignment(knobs: &Knobs) -> (PortAssignment, Option<i32>) {
     }
 }
 
+/// Whether it answers with an ICMP error.
+pub const fn is_error(unsolicited: Unsolicited) -> bool {
+    matches!(unsolicited.answer, Answer::Unreachable(_))
+}
+
 /// RFC 5382 §4.3.
-fn met(knobs: &Knobs, vantage: Vantage, around: Duration) -> Result<Met, Unknown> {
-    let unsolicited = knobs.unsolicited;
+fn met(unsolicited: Unsolicited, vantage: Vantage, around: Duration) -> Result<Met, Unknown> {
     let silent = unsolicited.answer == Answer::Silence;
     if !vantage.patient && (silent || !unsolicited.after.is_zero()) {
         return Err(Unknown::NotWaited);
     }
+    // hidden.md, late answers: how long a run listens beyond REQ-4's six seconds is its own affair.
+    if !silent && unsolicited.after > HOLD {
+        return Err(Unknown::NotWaited);
+    }
+    Ok(answered(unsolicited, around))
+}
+
+/// What meets a SYN, however late.
+pub fn answered(unsolicited: Unsolicited, around: Duration) -> Met {
     // hidden.md, holding: whether the answer is that to a SYN that was held, its delay does not say.
     let after = u64::try_from((unsolicited.after + around).as_millis()).expect("seconds");
     let answer = |value, icmp| Met { value, icmp, after_ms: Some(after) };
-    Ok(match unsolicited.answer {
+    match unsolicited.answer {
         Answer::Silence => Met { value: UnsolicitedSyn::Dropped, icmp: None, after_ms: None },
         Answer::Reset => answer(UnsolicitedSyn::Reset, None),
         Answer::Unreachable(code) => answer(UnsolicitedSyn::IcmpError, Some(format!("3/{code}"))),
-    })
+    }
 }
 
 fn filtered_port(
     knobs: &Knobs,
     vantage: Vantage,
-    unmapped: &Result<Met, Unknown>,
+    met: Result<Met, Unknown>,
 ) -> Result<Met, Unknown> {
     match knobs.filtering {
         // hidden.md, filtering: nothing that is mapped is filtered.
@@ -165,7 +234,7 @@ fn filtered_port(
         Filtering::AddressDependent if !vantage.second_address => {
             Err(Unknown::HiddenByOtherBehaviour)
         }
-        _ => unmapped.clone(),
+        _ => met,
     }
 }
 

@@ -8,13 +8,13 @@ use tso_probe::nat::{
     Answer, Assignment, Behaviour, CrossingSegment, Fallback, Filtering, Hairpinning, Knobs,
     Mapping, Pooling, Sharing, Unsolicited,
 };
-use tso_probe::sim::{Fault, Layout, Loss, Reflectors, Weather};
+use tso_probe::sim::{Broken, Fault, Layout, Loss, Reflectors, Weather};
 use tso_probe::time::{Duration, Instant};
 
-/// A NAT and all that stands around it.
+/// One NAT or two in a row, the inner one first, and all that stands around.
 #[derive(Debug)]
 pub struct World {
-    pub behaviour: Behaviour,
+    pub nats: Vec<Behaviour>,
     pub layout: Layout,
 }
 
@@ -23,12 +23,11 @@ impl World {
     pub fn random(seed: u64, number: u64) -> Self {
         let mixed = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(number);
         let mut random = Xoshiro256PlusPlus::seed_from_u64(mixed);
-        let behaviour = loop {
-            if let Ok(behaviour) = Behaviour::try_from(knobs(&mut random)) {
-                break behaviour;
-            }
-        };
-        Self { behaviour, layout: layout(&mut random) }
+        let mut nats = vec![behaviour(&mut random, |_| {})];
+        if random.random_bool(0.15) {
+            nats = row(&mut random);
+        }
+        Self { nats, layout: layout(&mut random) }
     }
 
     /// Whether the path loses at most one packet in a hundred, and nothing else goes wrong.
@@ -55,6 +54,33 @@ impl World {
     fn paths(&self) -> impl Iterator<Item = Weather> {
         self.layout.weather.into_iter().chain(self.layout.inner_weather)
     }
+}
+
+fn behaviour(random: &mut Xoshiro256PlusPlus, change: impl Fn(&mut Knobs)) -> Behaviour {
+    loop {
+        let mut knobs = knobs(random);
+        change(&mut knobs);
+        if let Ok(behaviour) = Behaviour::try_from(knobs) {
+            return behaviour;
+        }
+    }
+}
+
+/// Two in a row, one of which keeps every port for every remote. Where the inner one spreads its
+/// bindings over two addresses, or both choose ports on a clash by rules of their own, what is seen
+/// is a mixture that nobody derives here.
+fn row(random: &mut Xoshiro256PlusPlus) -> Vec<Behaviour> {
+    let alike = |knobs: &mut Knobs| {
+        (knobs.pooling, knobs.on_clash) = (Pooling::Paired, Fallback::Random);
+    };
+    let plain = behaviour(random, |knobs| {
+        alike(knobs);
+        knobs.mapping = Mapping::EndpointIndependent;
+        knobs.ports = Assignment::Preservation(Sharing::Exclusive);
+        (knobs.range, knobs.parity) = (1_024..=65_535, false);
+    });
+    let any = behaviour(random, alike);
+    if random.random_bool(0.5) { vec![plain, any] } else { vec![any, plain] }
 }
 
 fn one<T: Clone>(random: &mut Xoshiro256PlusPlus, of: &[T]) -> T {
@@ -136,9 +162,10 @@ fn unsolicited(random: &mut Xoshiro256PlusPlus) -> Unsolicited {
             Answer::Unreachable(13),
         ],
     );
-    let after = match random.random_range(0..5) {
-        0 | 1 => Duration::ZERO,
-        2 => Duration::from_secs(6),
+    let after = match random.random_range(0..20) {
+        0..8 => Duration::ZERO,
+        8..12 => Duration::from_secs(6),
+        12 => Duration::from_millis(random.random_range(6_000..40_000)),
         _ => Duration::from_millis(random.random_range(1..6_000)),
     };
     let holds = random.random_bool(0.5).then(|| one(random, &[10, 16, 1_000]));
@@ -176,9 +203,20 @@ fn layout(random: &mut Xoshiro256PlusPlus) -> Layout {
         } else {
             weather([Loss::None; 2], hop, Duration::ZERO, 0.0)
         },
-        fault: (!fair && random.random_bool(0.06))
-            .then(|| Fault::ReflectorDies(Instant::from_millis(random.random_range(0..10_000)))),
+        fault: (!fair && random.random_bool(0.12)).then(|| fault(random)),
     }
+}
+
+/// Any moment of most runs, and sometimes one after their end.
+fn fault(random: &mut Xoshiro256PlusPlus) -> Fault {
+    let number = random.random_range(0..2);
+    let what = match random.random_range(0..5) {
+        0 | 1 => Broken::Reflector(number),
+        2 => Broken::ControlPath(number),
+        3 => Broken::Control(number),
+        _ => Broken::Patience,
+    };
+    Fault { what, at: Instant::from_millis(random.random_range(0..15_000)) }
 }
 
 /// Half of all paths keep the order of packets but for a little; some reorder thoroughly.
