@@ -60,9 +60,13 @@ impl Meeting {
             answer: Answer::first(shots.iter().filter_map(|shot| answer_to(view, asked, shot))),
         }
     }
-}
 
-impl Meeting {
+    /// Whether it was the first SYN that was answered.
+    fn was_answered_at_once(&self) -> bool {
+        let first = self.sent.first().map(|(.., frame)| *frame);
+        self.answer.as_ref().and_then(|answer| answer.frames.first().copied()) == first
+    }
+
     /// Those whose answer would have been heard if it came in time for REQ-4.
     fn sent_until(&self, heard: Instant) -> Vec<Sent> {
         self.sent.iter().filter(|(_, at, _)| *at + HOLD <= heard).copied().collect()
@@ -113,15 +117,22 @@ fn met(view: &View<'_>, liveness: &Liveness, meetings: Vec<Meeting>) -> Result<M
     if answers.is_empty() {
         return silence(view, liveness, &tried);
     }
-    // RFC 1812 §4.3.2.8: ICMP errors are limited in rate, so some for all is what was to be seen,
-    // unless a NAT that holds SYNs is to send the others when it lets go.
-    let limited = answers.iter().all(|answer| answer.value == UnsolicitedSyn::IcmpError);
-    let some_for_all = limited && view.effort != Effort::Quick && view.complete;
+    let some_for_all = view.effort != Effort::Quick && view.complete && is_limited(&tried);
     if answers.len() < tried.len() && !some_for_all {
         // One port answered and another did not: loss explains it, or a contradiction.
         return Err(silence(view, liveness, &tried).err().unwrap_or(Unknown::Contradicted));
     }
     answered(&answers)
+}
+
+/// Whether answers are limited in rate, as those with ICMP errors are (RFC 1812 §4.3.2.8): then some
+/// for all is what was to be seen. A NAT that holds SYNs answers early too, once it holds as many as
+/// it can; but not the very first.
+fn is_limited(tried: &[&Meeting]) -> bool {
+    let answers = || tried.iter().filter_map(|meeting| meeting.answer.as_ref());
+    let first = tried.iter().min_by_key(|meeting| meeting.sent[0].1);
+    answers().all(|answer| answer.value == UnsolicitedSyn::IcmpError)
+        && first.is_some_and(|first| first.was_answered_at_once())
 }
 
 /// The answers are all that was to come: alike, after about the same time.
