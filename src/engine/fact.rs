@@ -144,6 +144,13 @@ pub struct Remotes {
     pub other_both: Option<Endpoint>,
 }
 
+impl Remotes {
+    /// The addresses of all of them.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        [Some(self.contacted), self.other_address].into_iter().flatten().map(|end| end.ip())
+    }
+}
+
 /// What a probe asks the NAT. Probes with the same question repeat it from fresh ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

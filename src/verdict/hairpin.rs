@@ -108,10 +108,7 @@ impl Knocks {
         let Some(remotes) = view.remotes else {
             return Self { way: None, sent: Vec::new(), back: Vec::new() };
         };
-        let reflector = |address| {
-            let all = [Some(remotes.contacted), remotes.other_address];
-            all.into_iter().flatten().any(|remote| remote.ip() == address)
-        };
+        let reflector = |address| remotes.addresses().any(|other| other == address);
         let left = view.sights(asked.probe, At::LeftProber).iter();
         let knocks: Vec<_> = left.filter(|sight| !reflector(sight.to.ip())).collect();
         let syns = knocks.iter().filter(|sight| sight.segment.is_bare_syn());

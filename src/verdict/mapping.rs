@@ -254,17 +254,21 @@ pub fn row(ports: &[u16]) -> Row {
     if steps < FEWEST_IN_A_ROW {
         Row::Disordered
     } else if span > most(SCATTERED_GAPS) {
-        Row::Scattered
+        // In order all the same, they are no work of chance.
+        match order(&lots, span) {
+            (share, order) if share.abs() >= IN_ORDER && order.abs() >= UNLIKELY => Row::Disordered,
+            _ => Row::Scattered,
+        }
     } else if span > most(MOST_GAPS) {
         // Others took what lies between, or a step that parity bends, or a small range.
-        match order(&lots, span) {
+        match order(&lots, span).1 {
             order if order >= STRICTLY => Row::Along(step),
             order if order <= -STRICTLY => Row::Along(-step),
             order if order.abs() < LOOSELY && are_uneven(&lots) => Row::Scattered,
             _ => Row::Disordered,
         }
     } else {
-        match order(&lots, span) {
+        match order(&lots, span).1 {
             order if order >= ORDERLY => Row::Along(step),
             order if order <= -ORDERLY => Row::Along(-step),
             _ if span <= most(NEAR_GAPS) => Row::Near,
@@ -306,10 +310,10 @@ fn are_uneven(lots: &[Vec<u16>]) -> bool {
     wide >= FEW_GAPS.max(count / 16) && narrow >= FEW_GAPS.max(count / 16)
 }
 
-/// How many standard deviations later ports tend to be the higher ones, against what chance alone
-/// would show: Kendall's rank correlation over all pairs of one lot. Nothing if ports close together
-/// say otherwise: a row may have gone around its range until it met itself.
-fn order(lots: &[Vec<u16>], span: i32) -> f64 {
+/// How far later ports are the higher ones, from −1 to 1, and how many standard deviations that is
+/// from what chance alone would show: Kendall's rank correlation over all pairs of one lot. Nothing
+/// if ports close together say otherwise: a row may have gone around its range until it met itself.
+fn order(lots: &[Vec<u16>], span: i32) -> (f64, f64) {
     let (mut balance, mut near, mut all) = (0i32, 0i32, 0i32);
     for lot in lots {
         for (place, port) in lot.iter().enumerate() {
@@ -322,11 +326,12 @@ fn order(lots: &[Vec<u16>], span: i32) -> f64 {
         }
     }
     if all == 0 || balance.signum() != near.signum() {
-        return 0.0;
+        return (0.0, 0.0);
     }
     let n = lots.iter().map(Vec::len).max().unwrap_or_default() as f64;
     let deviation = (2.0 * (2.0 * n + 5.0) / (9.0 * n * (n - 1.0)).max(1.0)).sqrt();
-    f64::from(balance) / f64::from(all) / deviation
+    let share = f64::from(balance) / f64::from(all);
+    (share, share / deviation)
 }
 
 const fn greatest_common_divisor(a: i32, b: i32) -> i32 {
@@ -381,6 +386,10 @@ const LOOSELY: f64 = 2.5;
 
 /// Fewer gaps of a kind may be holes in a row.
 const FEW_GAPS: usize = 3;
+
+/// Ports here and there come as orderly as this once in four hundred times at most.
+const IN_ORDER: f64 = 0.7;
+const UNLIKELY: f64 = 3.0;
 
 /// Nobody took a port while we looked; somebody may while we punch.
 const CONFIDENCE: f64 = 0.9;

@@ -1,5 +1,7 @@
 //! What met an unsolicited SYN, and after how long (RFC 5382 REQ-4).
 
+use std::collections::BTreeSet;
+
 use super::filtering::reach;
 use super::finding::{Answered, Finding, Frame, Proof, Unknown};
 use super::liveness::Liveness;
@@ -43,6 +45,7 @@ type Sent = (Volley, Instant, Frame);
 struct Answer {
     value: UnsolicitedSyn,
     icmp: Option<String>,
+    at: Instant,
     after: Duration,
     ttl: u8,
     /// The SYN that it answers, and the answer; the same of others like it.
@@ -59,12 +62,6 @@ impl Meeting {
             sent: shots.iter().filter_map(dated).collect(),
             answer: Answer::first(shots.iter().filter_map(|shot| answer_to(view, asked, shot))),
         }
-    }
-
-    /// Whether it was the first SYN that was answered.
-    fn was_answered_at_once(&self) -> bool {
-        let first = self.sent.first().map(|(.., frame)| *frame);
-        self.answer.as_ref().and_then(|answer| answer.frames.first().copied()) == first
     }
 
     /// Those whose answer would have been heard if it came in time for REQ-4.
@@ -104,7 +101,8 @@ fn answer_to(view: &View<'_>, asked: &Asked, shot: &Sight<'_>) -> Option<Answer>
             _ => return None,
         };
         let (after, ttl) = (record.at.since(shot.record.at), record.packet.ttl);
-        Some(Answer { value, icmp, after, ttl, frames: vec![shot.frame, frame] })
+        let (at, frames) = (record.at, vec![shot.frame, frame]);
+        Some(Answer { value, icmp, at, after, ttl, frames })
     })
 }
 
@@ -117,7 +115,7 @@ fn met(view: &View<'_>, liveness: &Liveness, meetings: Vec<Meeting>) -> Result<M
     if answers.is_empty() {
         return silence(view, liveness, &tried);
     }
-    let some_for_all = view.effort != Effort::Quick && view.complete && is_limited(&tried);
+    let some_for_all = view.effort != Effort::Quick && view.complete && is_limited(view, &answers);
     if answers.len() < tried.len() && !some_for_all {
         // One port answered and another did not: loss explains it, or a contradiction.
         return Err(silence(view, liveness, &tried).err().unwrap_or(Unknown::Contradicted));
@@ -126,13 +124,20 @@ fn met(view: &View<'_>, liveness: &Liveness, meetings: Vec<Meeting>) -> Result<M
 }
 
 /// Whether answers are limited in rate, as those with ICMP errors are (RFC 1812 §4.3.2.8): then some
-/// for all is what was to be seen. A NAT that holds SYNs answers early too, once it holds as many as
-/// it can; but not the very first.
-fn is_limited(tried: &[&Meeting]) -> bool {
-    let answers = || tried.iter().filter_map(|meeting| meeting.answer.as_ref());
-    let first = tried.iter().min_by_key(|meeting| meeting.sent[0].1);
-    answers().all(|answer| answer.value == UnsolicitedSyn::IcmpError)
-        && first.is_some_and(|first| first.was_answered_at_once())
+/// for all is what was to be seen. A NAT that holds SYNs answers early too, but only once it holds as
+/// many as it can.
+fn is_limited(view: &View<'_>, answers: &[&Answer]) -> bool {
+    answers.iter().all(|answer| answer.value == UnsolicitedSyn::IcmpError)
+        && answers.iter().any(|answer| held_at_most(view, answer.at) <= FEWEST_HELD)
+}
+
+/// How many SYNs a NAT may hold at this moment: those of strangers, and our own knocks, which a second
+/// NAT may send back to the first.
+fn held_at_most(view: &View<'_>, at: Instant) -> usize {
+    let strangers = STRANGERS.iter().flat_map(|question| view.asked(*question));
+    let strangers = strangers.flat_map(|asked| view.syns(asked.probe, At::LeftReflector));
+    let begun = strangers.chain(view.knocks()).filter(|syn| syn.record.at < at);
+    begun.map(|syn| (syn.from, syn.to)).collect::<BTreeSet<_>>().len()
 }
 
 /// The answers are all that was to come: alike, after about the same time.
@@ -181,6 +186,13 @@ fn silence(view: &View<'_>, liveness: &Liveness, tried: &[&Meeting]) -> Result<M
     let proof = Proof { evidence, error_bound };
     Ok(Finding::Known { value: UnsolicitedSyn::Dropped, details: Answered::default(), proof })
 }
+
+/// Whose SYNs come from strangers.
+const STRANGERS: [Question; 3] =
+    [Question::UnsolicitedSyn, Question::Filtering, Question::FilteringEstablished];
+
+/// Who holds SYNs holds as many (Jool, the reference for RFC 6146, holds ten).
+const FEWEST_HELD: usize = 10;
 
 /// Answers to SYNs that met the same fate differ by no more than jitter does, each way, over two
 /// tries.

@@ -136,6 +136,19 @@ impl<'a> View<'a> {
         self.sights(probe, at).iter().filter(|sight| sight.segment.is_bare_syn()).copied()
     }
 
+    /// The SYNs that went to external endpoints of our own.
+    pub fn knocks(&self) -> impl Iterator<Item = Sight<'a>> {
+        let probes =
+            self.asked(Question::Hairpinning).chain(self.asked(Question::HairpinningPredicted));
+        let left = probes.flat_map(|asked| self.syns(asked.probe, At::LeftProber));
+        left.filter(|syn| !self.is_reflector(syn.to.ip()))
+    }
+
+    /// Whether this address is that of a reflector.
+    pub fn is_reflector(&self, address: IpAddr) -> bool {
+        self.remotes.iter().flat_map(Remotes::addresses).any(|other| other == address)
+    }
+
     /// Why something that had to arrive did not, as far as this host knows.
     pub const fn no_answer(&self) -> Unknown {
         match (self.alone, self.swallowed) {

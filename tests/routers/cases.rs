@@ -307,14 +307,24 @@ impl Router {
                 .partition(|wrong| wrong.found["value"].is_null());
             let about = format!("{} round {round} in {:?}", self.name, begun.elapsed());
             assert!(wrong.is_empty(), "{about}: {wrong:#?}\n{}", answer.stderr);
-            // A machine that is too busy to send in time loses packets; it must say so, not guess.
-            assert!(unknown.len() <= MOST_UNKNOWN, "{about}: {unknown:#?}\n{}", answer.stderr);
+            assert!(
+                unknown.len() <= self.most_unknown(round),
+                "{about}: {unknown:#?}\n{}",
+                answer.stderr
+            );
             unknown.iter().for_each(|unknown| eprintln!("{about}: {unknown:?}"));
             let code = if unknown.is_empty() { self.exit } else { answer.code.unwrap_or(2) };
             assert_eq!(answer.code, Some(code), "{about}: {answer:?}");
             assert_ne!(code, 2, "{about}: {answer:?}");
             assert!(std::fs::metadata(&evidence).unwrap().len() > 10_000);
         }
+    }
+
+    /// A machine that is too busy to send in time loses packets; it must say so, not guess. And a
+    /// kernel sends about one ICMP error a second (net.ipv4.icmp_ratelimit): straight after a run it
+    /// may have none left for what meets an unsolicited SYN, to either port.
+    fn most_unknown(&self, round: u32) -> usize {
+        if round > 1 && self.rules.contains("icmp") { MOST_UNKNOWN + 1 } else { MOST_UNKNOWN }
     }
 
     fn build(&self) -> Network {
