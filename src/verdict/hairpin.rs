@@ -6,6 +6,7 @@ use super::view::{Asked, At, REPETITIONS, Sight, View, is_same};
 use crate::engine::{Question, Remotes};
 use crate::nat::{CrossingSegment, Filtering, Hairpinning, Mapping, PortAssignment};
 use crate::time::Instant;
+use crate::wire::Endpoint;
 
 /// Whether hairpinning works. Silence counts only where the other findings say that a knock would
 /// have found its way: at an endpoint that is the same for all, open to all, preserved or predicted.
@@ -40,10 +41,10 @@ pub fn hairpinning(
     if fit.len() < REPETITIONS {
         return Err(view.no_answer());
     }
-    let tries: Vec<_> = fit.iter().flat_map(|knocks| &knocks.sent).map(|(at, _)| *at).collect();
+    let tries: Vec<_> = fit.iter().flat_map(|knocks| knocks.tries(liveness)).collect();
     let error_bound = liveness.silence_around(&tries)?;
     let mut evidence: Vec<_> =
-        fit.iter().flat_map(|knocks| &knocks.sent).map(|(_, frame)| *frame).collect();
+        fit.iter().flat_map(|knocks| &knocks.sent).map(|(.., frame)| *frame).collect();
     evidence.sort_unstable();
     let proof = Proof { evidence, error_bound };
     Ok(Finding::Known { value: Hairpinning::Unsupported, details: NoDetails {}, proof })
@@ -98,7 +99,7 @@ fn way(findings: &Findings) -> Result<Way, Unknown> {
 /// The knocks of one probe.
 struct Knocks {
     way: Option<Way>,
-    sent: Vec<(Instant, Frame)>,
+    sent: Vec<(Instant, Endpoint, Frame)>,
     /// Those that came back, and in which form.
     back: Vec<(Hairpinning, Frame)>,
 }
@@ -112,7 +113,7 @@ impl Knocks {
         let left = view.sights(asked.probe, At::LeftProber).iter();
         let knocks: Vec<_> = left.filter(|sight| !reflector(sight.to.ip())).collect();
         let syns = knocks.iter().filter(|sight| sight.segment.is_bare_syn());
-        let sent = syns.map(|sight| (sight.record.at, sight.frame)).collect();
+        let sent = syns.map(|sight| (sight.record.at, sight.from, sight.frame)).collect();
         // A router answers what knocks at itself with segments of its own.
         let ours = |sight: &Sight<'_>| {
             let one = |knock: &&Sight<'_>| {
@@ -129,6 +130,18 @@ impl Knocks {
             (form, sight.frame)
         });
         Self { way: way_of(view, asked, remotes), sent, back: back.collect() }
+    }
+
+    /// When a knock went out that nothing but the NAT can have kept from coming back: one from the
+    /// other end had gone out before and opened the filter.
+    fn tries(&self, liveness: &Liveness) -> impl Iterator<Item = Instant> {
+        let passed = self.sent.iter().filter(|(at, _, frame)| liveness.passed_out((*frame, *at)));
+        let passed: Vec<_> = passed.map(|(at, from, _)| (*at, *from)).collect();
+        let opened = passed.clone();
+        let is_try = move |(at, from): &(Instant, Endpoint)| {
+            opened.iter().any(|(before, other)| before < at && other != from)
+        };
+        passed.into_iter().filter(is_try).map(|(at, _)| at)
     }
 
     /// Whether this probe's knocks were on their way; where ports are preserved, so is what a

@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::finding::Unknown;
+use super::finding::{Frame, Unknown};
 use super::view::{Asked, At, Sight, View};
 use crate::engine::{Effort, Question};
 use crate::time::{Duration, Instant};
@@ -45,8 +45,8 @@ struct Outward {
     sent: u32,
     lost: u32,
     longest_outage: Duration,
-    /// When those left that were seen at a reflector, in order.
-    seen: Vec<Instant>,
+    /// Those that were seen at a reflector, in the order in which they left.
+    seen: Vec<(Frame, Instant)>,
 }
 
 impl Liveness {
@@ -93,16 +93,17 @@ impl Liveness {
         groups.iter().map(lost).product()
     }
 
-    /// The same for tries that went out and would have come in again. Each counts that a SYN left
-    /// behind which got through.
+    /// Whether a SYN that left right behind this one got through.
+    pub fn passed_out(&self, (frame, at): (Frame, Instant)) -> bool {
+        let next = self.outward.seen.partition_point(|(other, _)| *other < frame);
+        self.outward.seen.get(next).is_some_and(|(_, seen)| seen.since(at) <= BESIDE)
+    }
+
+    /// The same for tries that went out, as a SYN behind each did, and would have come in again.
     pub fn silence_around(&self, tries: &[Instant]) -> Result<f64, Unknown> {
         let inward = self.inward.values().max_by_key(|inward| inward.longest_outage);
         let inward = inward.ok_or(Unknown::NoAnswer)?;
-        let beside = |at: &&Instant| {
-            let next = self.outward.seen.partition_point(|seen| seen < *at);
-            self.outward.seen.get(next).is_some_and(|seen| seen.since(**at) <= BESIDE)
-        };
-        let tries: Vec<_> = tries.iter().filter(beside).map(|at| (*at, 1)).collect();
+        let tries: Vec<_> = tries.iter().map(|at| (*at, 1)).collect();
         let outage = inward.longest_outage.max(self.outward.longest_outage);
         let loss = (inward.loss() + self.outward.loss()).min(1.0);
         self.accept(loss.powi(count(groups(tries, outage).len())))
@@ -119,7 +120,7 @@ impl Liveness {
 
     /// Until when the way out was alive.
     pub fn last_seen_out(&self) -> Option<Instant> {
-        self.outward.seen.last().copied()
+        self.outward.seen.last().map(|(_, at)| *at)
     }
 
     fn accept(&self, bound: f64) -> Result<f64, Unknown> {
@@ -294,9 +295,10 @@ fn outward(view: &View<'_>) -> Outward {
             outward.sent += 1;
             if marks(&beat).iter().any(|mark| seen.contains(mark)) {
                 let at = beat.record.at;
-                let outage = outward.seen.last().map_or(Duration::ZERO, |last| at.since(*last));
+                let outage =
+                    outward.seen.last().map_or(Duration::ZERO, |(_, last)| at.since(*last));
                 outward.longest_outage = outward.longest_outage.max(outage);
-                outward.seen.push(at);
+                outward.seen.push((beat.frame, at));
             } else {
                 outward.lost += 1;
             }

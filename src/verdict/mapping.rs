@@ -257,6 +257,7 @@ pub fn row(ports: &[u16]) -> Row {
         // In order all the same, they are no work of chance.
         match order(&lots, span) {
             (share, order) if share.abs() >= IN_ORDER && order.abs() >= UNLIKELY => Row::Disordered,
+            _ if stay_near(ports, span) => Row::Disordered,
             _ => Row::Scattered,
         }
     } else if span > most(MOST_GAPS) {
@@ -264,7 +265,9 @@ pub fn row(ports: &[u16]) -> Row {
         match order(&lots, span).1 {
             order if order >= STRICTLY => Row::Along(step),
             order if order <= -STRICTLY => Row::Along(-step),
-            order if order.abs() < LOOSELY && are_uneven(&lots) => Row::Scattered,
+            order if order.abs() < LOOSELY && are_uneven(&lots) && !stay_near(ports, span) => {
+                Row::Scattered
+            }
             _ => Row::Disordered,
         }
     } else {
@@ -308,6 +311,15 @@ fn are_uneven(lots: &[Vec<u16>]) -> bool {
     let wide = gaps.iter().filter(|gap| **gap * number >= sum * 2).count();
     let narrow = gaps.iter().filter(|gap| **gap * number * 4 <= sum).count();
     wide >= FEW_GAPS.max(count / 16) && narrow >= FEW_GAPS.max(count / 16)
+}
+
+/// Whether one port lies near the next far more often than by chance: a row that went around its range
+/// more than once, or that parity bends.
+fn stay_near(ports: &[u16], span: i32) -> bool {
+    let near = |pair: &&[u16]| i32::from(pair[0].abs_diff(pair[1])) <= span / 8;
+    let (near, all) = (ports.windows(2).filter(near).count(), ports.len());
+    // By chance it is one pair in four.
+    all >= MANY_PORTS && near * 5 >= all * 3
 }
 
 /// How far later ports are the higher ones, from −1 to 1, and how many standard deviations that is
@@ -359,6 +371,9 @@ fn predictions(ports: &[u16], step: i32) -> Vec<Prediction> {
 
 /// Fewer external ports say nothing of a rule.
 const FEWEST_PORTS: usize = 8;
+
+/// Fewer ports may lie near each other by chance.
+const MANY_PORTS: usize = 16;
 
 /// Nor do fewer distinct ones of a row.
 const FEWEST_IN_A_ROW: i32 = 6;

@@ -115,20 +115,24 @@ fn met(view: &View<'_>, liveness: &Liveness, meetings: Vec<Meeting>) -> Result<M
     if answers.is_empty() {
         return silence(view, liveness, &tried);
     }
-    let some_for_all = view.effort != Effort::Quick && view.complete && is_limited(view, &answers);
+    let some_for_all = view.effort != Effort::Quick && view.complete && is_limited(&answers);
     if answers.len() < tried.len() && !some_for_all {
         // One port answered and another did not: loss explains it, or a contradiction.
         return Err(silence(view, liveness, &tried).err().unwrap_or(Unknown::Contradicted));
+    }
+    // Once a NAT that holds SYNs may be full, answers that come early say nothing of the others.
+    let early = |answer: &&&Answer| answer.after < HOLD;
+    let full = |answer: &&Answer| held_at_most(view, answer.at) > FEWEST_HELD;
+    if answers.iter().filter(early).count() > 0 && answers.iter().filter(early).all(full) {
+        return Err(Unknown::LossyPath);
     }
     answered(&answers)
 }
 
 /// Whether answers are limited in rate, as those with ICMP errors are (RFC 1812 §4.3.2.8): then some
-/// for all is what was to be seen. A NAT that holds SYNs answers early too, but only once it holds as
-/// many as it can.
-fn is_limited(view: &View<'_>, answers: &[&Answer]) -> bool {
+/// for all is what was to be seen.
+fn is_limited(answers: &[&Answer]) -> bool {
     answers.iter().all(|answer| answer.value == UnsolicitedSyn::IcmpError)
-        && answers.iter().any(|answer| held_at_most(view, answer.at) <= FEWEST_HELD)
 }
 
 /// How many SYNs a NAT may hold at this moment: those of strangers, and our own knocks, which a second
