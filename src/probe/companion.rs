@@ -79,3 +79,47 @@ impl Probe for Companion {
         self.outreach.is_open()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::contact::Contact;
+    use super::*;
+    use crate::engine::Name;
+    use crate::wire::control::{Answer, PacketText};
+
+    /// How many beats go out in so many seconds, if those of which `reported` holds are reported.
+    fn beats(seconds: u64, reported: impl Fn(usize) -> bool) -> usize {
+        let internal = "192.168.1.2:5000".parse().expect("an endpoint");
+        let remote = "203.0.113.10:5383".parse().expect("an endpoint");
+        let contact = Contact::new(remote, Answer::Nothing, [7, 8]);
+        let outreach = Outreach::new(ProbeId(1), internal, vec![contact], Vec::new());
+        let mut companion = Companion::new(outreach);
+        let (mut now, mut sent) = (Instant::START, 0);
+        while now < Instant::START + Duration::from_secs(seconds) {
+            match companion.poll(now) {
+                Step::Send(syn) => {
+                    if reported(sent) {
+                        let saw = Message::Saw { probe: ProbeId(1), at: now, packet: PacketText(syn) };
+                        companion.handle(now, Event::Told(Name(0), saw));
+                    }
+                    sent += 1;
+                }
+                Step::Wait(until) => now = until,
+                step => panic!("a companion does not want {step:?}"),
+            }
+        }
+        // The first SYN is no beat.
+        sent - 1
+    }
+
+    #[test]
+    fn the_beat_is_steady_while_every_one_is_reported() {
+        assert_eq!(beats(6, |_| true), 60);
+    }
+
+    #[test]
+    fn one_lost_beat_quickens_it_for_good_though_no_faster_than_a_limiter_allows() {
+        let number = beats(6, |number| number != 10);
+        assert!((100..=25 * 6).contains(&number), "{number} beats in 6 s");
+    }
+}

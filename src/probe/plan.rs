@@ -359,5 +359,5 @@ const MESSAGE: usize = 256;
 /// path it has 2,500 to make, and none of our segments has a payload.
 const MOST_HELD: usize = 4 * 1024 * 1024;
 
-/// Connecting, greeting, announcing, checking, opening, trying and finishing each take one.
-const ROUND_TRIPS: u32 = 7;
+/// Connecting, greeting, announcing, checking, opening, each block of volleys and finishing take one.
+const ROUND_TRIPS: u32 = 8;
