@@ -99,7 +99,8 @@ mod tests {
             match companion.poll(now) {
                 Step::Send(syn) => {
                     if reported(sent) {
-                        let saw = Message::Saw { probe: ProbeId(1), at: now, packet: PacketText(syn) };
+                        let saw =
+                            Message::Saw { probe: ProbeId(1), at: now, packet: PacketText(syn) };
                         companion.handle(now, Event::Told(Name(0), saw));
                     }
                     sent += 1;
