@@ -2,7 +2,8 @@
 //! RFC 7857 §3).
 
 use super::finding::{Finding, Frame, OnPortClash, Unknown};
-use super::mapping::{Given, Row, Same, changed, draws_addresses, externals, row};
+use super::mapping::{Given, Same, changed, draws_addresses, externals};
+use super::row::{Row, row};
 use super::view::{Asked, View, agreed};
 use crate::engine::{Order, Question, Remotes};
 use crate::nat::{Mapping, PortAssignment};

@@ -10,6 +10,7 @@ mod finding;
 mod hairpin;
 mod liveness;
 mod mapping;
+mod row;
 mod rulings;
 mod summary;
 mod trouble;

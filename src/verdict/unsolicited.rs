@@ -45,7 +45,8 @@ type Sent = (Volley, Instant, Frame);
 struct Answer {
     value: UnsolicitedSyn,
     icmp: Option<String>,
-    at: Instant,
+    /// When the SYN left that it answers, and how long after that it came.
+    asked: Instant,
     after: Duration,
     ttl: u8,
     /// The SYN that it answers, and the answer; the same of others like it.
@@ -101,8 +102,8 @@ fn answer_to(view: &View<'_>, asked: &Asked, shot: &Sight<'_>) -> Option<Answer>
             _ => return None,
         };
         let (after, ttl) = (record.at.since(shot.record.at), record.packet.ttl);
-        let (at, frames) = (record.at, vec![shot.frame, frame]);
-        Some(Answer { value, icmp, at, after, ttl, frames })
+        let (asked, frames) = (shot.record.at, vec![shot.frame, frame]);
+        Some(Answer { value, icmp, asked, after, ttl, frames })
     })
 }
 
@@ -122,9 +123,10 @@ fn met(view: &View<'_>, liveness: &Liveness, meetings: Vec<Meeting>) -> Result<M
     }
     // Once a NAT that holds SYNs may be full, answers that come early say nothing of the others.
     let early = |answer: &&&Answer| answer.after < HOLD;
-    let full = |answer: &&Answer| held_at_most(view, answer.at) > FEWEST_HELD;
+    let full = |answer: &&Answer| held_at_most(view, answer) > SURELY_HELD;
     if answers.iter().filter(early).count() > 0 && answers.iter().filter(early).all(full) {
-        return Err(Unknown::LossyPath);
+        let quick = view.effort == Effort::Quick;
+        return Err(if quick { Unknown::NotWaited } else { Unknown::LossyPath });
     }
     answered(&answers)
 }
@@ -135,13 +137,16 @@ fn is_limited(answers: &[&Answer]) -> bool {
     answers.iter().all(|answer| answer.value == UnsolicitedSyn::IcmpError)
 }
 
-/// How many SYNs a NAT may hold at this moment: those of strangers, and our own knocks, which a second
-/// NAT may send back to the first.
-fn held_at_most(view: &View<'_>, at: Instant) -> usize {
+/// How many SYNs a NAT may hold when that comes which met this answer: those of strangers, and our own
+/// knocks, which a second NAT may send back to the first. The full one answers at once, so the SYN was
+/// on its way for half as long as the answer took.
+fn held_at_most(view: &View<'_>, answer: &Answer) -> usize {
     let strangers = STRANGERS.iter().flat_map(|question| view.asked(*question));
     let strangers = strangers.flat_map(|asked| view.syns(asked.probe, At::LeftReflector));
-    let begun = strangers.chain(view.knocks()).filter(|syn| syn.record.at < at);
-    begun.map(|syn| (syn.from, syn.to)).collect::<BTreeSet<_>>().len()
+    let strangers = strangers.filter(|syn| syn.record.at <= answer.asked);
+    let came = answer.asked + (answer.after / 2).min(LONGEST_WAY);
+    let knocks = view.knocks().filter(|knock| knock.record.at <= came);
+    strangers.chain(knocks).map(|syn| (syn.from, syn.to)).collect::<BTreeSet<_>>().len()
 }
 
 /// The answers are all that was to come: alike, after about the same time.
@@ -196,7 +201,10 @@ const STRANGERS: [Question; 3] =
     [Question::UnsolicitedSyn, Question::Filtering, Question::FilteringEstablished];
 
 /// Who holds SYNs holds as many (Jool, the reference for RFC 6146, holds ten).
-const FEWEST_HELD: usize = 10;
+const SURELY_HELD: usize = 10;
+
+/// Packets are seldom longer on their way in.
+const LONGEST_WAY: Duration = Duration::from_millis(200);
 
 /// Answers to SYNs that met the same fate differ by no more than jitter does, each way, over two
 /// tries.
