@@ -75,7 +75,6 @@ impl Patience {
                 knocks: PATIENT,
                 listen: Some(LISTEN),
             },
-            // As many repetitions as ever: a NAT that holds ten SYNs must have room for all.
             Effort::Full => Self {
                 repetitions: 3,
                 few: [15, 12],
@@ -145,7 +144,7 @@ pub const RETRY: Duration = Duration::from_millis(250);
 /// A mapping is refreshed after this long.
 pub const REFRESH: Duration = Duration::from_millis(1_500);
 /// Refreshes until the first block of volleys is over, even at full effort.
-pub const FIRST_BLOCK: u16 = 3;
+pub const FIRST_BLOCK: u16 = 4;
 /// Refreshes until the second block is over, even at full effort.
 pub const BOTH_BLOCKS: u16 = 9;
 /// While volleys and listening last, this often a SYN goes out to prove the way out alive.

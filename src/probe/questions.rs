@@ -140,7 +140,7 @@ impl Questions {
         let shots = remotes.iter().map(back).collect();
         let contacts = self.contacts(&remotes, answer);
         let contacts = contacts.into_iter().map(|contact| match answer {
-            Answer::SynAck => contact.held(FIRST_BLOCK),
+            Answer::SynAck => contact.held(BOTH_BLOCKS),
             _ => contact,
         });
         let outreach = Outreach::new(probe, internal, contacts.collect(), shots);

@@ -109,9 +109,8 @@ impl Knocks {
         let Some(remotes) = view.remotes else {
             return Self { way: None, sent: Vec::new(), back: Vec::new() };
         };
-        let reflector = |address| remotes.addresses().any(|other| other == address);
         let left = view.sights(asked.probe, At::LeftProber).iter();
-        let knocks: Vec<_> = left.filter(|sight| !reflector(sight.to.ip())).collect();
+        let knocks: Vec<_> = left.filter(|sight| !view.is_reflector(sight.to.ip())).collect();
         let syns = knocks.iter().filter(|sight| sight.segment.is_bare_syn());
         let sent = syns.map(|sight| (sight.record.at, sight.from, sight.frame)).collect();
         // A router answers what knocks at itself with segments of its own.
@@ -122,7 +121,7 @@ impl Knocks {
             knocks.iter().any(one)
         };
         let reached = view.sights(asked.probe, At::ReachedProber).iter();
-        let reached = reached.filter(|sight| !reflector(sight.from.ip()) && ours(sight));
+        let reached = reached.filter(|sight| !view.is_reflector(sight.from.ip()) && ours(sight));
         let back = reached.map(|sight| {
             let internal = asked.internal.contains(&sight.from);
             let form =

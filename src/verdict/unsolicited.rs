@@ -122,9 +122,8 @@ fn met(view: &View<'_>, liveness: &Liveness, meetings: Vec<Meeting>) -> Result<M
         return Err(silence(view, liveness, &tried).err().unwrap_or(Unknown::Contradicted));
     }
     // Once a NAT that holds SYNs may be full, answers that come early say nothing of the others.
-    let early = |answer: &&&Answer| answer.after < HOLD;
-    let full = |answer: &&Answer| held_at_most(view, answer) > SURELY_HELD;
-    if answers.iter().filter(early).count() > 0 && answers.iter().filter(early).all(full) {
+    let mut early = answers.iter().filter(|answer| answer.after < HOLD).peekable();
+    if early.peek().is_some() && early.all(|answer| held_at_most(view, answer) > SURELY_HELD) {
         let quick = view.effort == Effort::Quick;
         return Err(if quick { Unknown::NotWaited } else { Unknown::LossyPath });
     }
