@@ -101,7 +101,7 @@ pub enum Fact {
     },
     /// A packet was seen. Drivers put it into the trace, the one place where it is kept.
     #[serde(skip)]
-    Seen(SeenRecord),
+    Seen(Record),
     /// The plan stopped listening for answers to unsolicited SYNs at this moment.
     ListenedUntil {
         /// That moment, on the prober's clock.
@@ -112,10 +112,6 @@ pub enum Fact {
     /// Something outside the NAT under test went wrong.
     Trouble(Trouble),
 }
-
-/// A record on its way into the trace.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SeenRecord(pub Box<Record>);
 
 /// How much patience a plan has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -289,7 +285,7 @@ impl Run {
     /// Takes a fact that a party noted; packets go into the trace.
     pub fn note(&mut self, at: Instant, fact: Fact) {
         match fact {
-            Fact::Seen(SeenRecord(record)) => self.trace.push(*record),
+            Fact::Seen(record) => self.trace.push(record),
             fact => self.facts.push((at, fact)),
         }
     }
@@ -315,11 +311,6 @@ impl Fact {
             Self::Trouble(trouble) => Some(trouble.clone()),
             _ => None,
         }
-    }
-
-    /// A packet seen, on its way into the trace.
-    pub fn seen(record: Record) -> Self {
-        Self::Seen(SeenRecord(Box::new(record)))
     }
 }
 

@@ -32,7 +32,7 @@ pub enum Step {
     /// End the control connection with this peer.
     HangUp(Name),
     /// Keep this for the verdict.
-    Note(Fact),
+    Note(Box<Fact>),
     /// Nothing until something happens, at the latest at this moment.
     Wait(Instant),
     /// Nothing any more.

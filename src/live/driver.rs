@@ -85,7 +85,7 @@ impl<'a> Driver<'a> {
             Step::HangUp(name) => self.control.hang_up(name),
             Step::Note(fact) => {
                 (self.watch)(&fact);
-                self.run.note(now, fact);
+                self.run.note(now, *fact);
             }
             Step::Wait(until) => self.wait(until),
             Step::Claim(_) | Step::Done => {}

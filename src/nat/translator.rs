@@ -103,7 +103,7 @@ impl Translator {
     /// Translates a segment from an internal host; with it, its internal source.
     fn outward(&mut self, now: Instant, mut packet: Packet) -> Option<(Packet, Endpoint)> {
         let (internal, remote) = packet.endpoints()?;
-        let Body::Tcp(segment) = &mut packet.body else { return None };
+        let segment = packet.segment()?;
         let id = match self.binding(now, internal, remote) {
             Some(id) => id,
             None if segment.is_reset() => return None,
@@ -117,14 +117,15 @@ impl Translator {
         }
         session.follow(now, Side::Inside, segment, &self.knobs.timeouts);
         binding.used = now;
-        let external = binding.external;
-        segment.seq = segment.seq + binding.isn_offset;
-        segment.source_port = external.port();
-        packet.source = external.ip();
+        let (external, isn_offset) = (binding.external, binding.isn_offset);
         if segment.is_bare_syn() {
             self.release(external, remote);
         }
-        self.strip(&mut packet);
+        packet.source = external.ip();
+        let segment = packet.segment_mut()?;
+        segment.seq = segment.seq + isn_offset;
+        segment.source_port = external.port();
+        self.strip(segment);
         Some((packet, internal))
     }
 
@@ -182,10 +183,10 @@ impl Translator {
 
     fn deliver(&mut self, now: Instant, id: usize, mut packet: Packet) -> Fate {
         let Some((remote, _)) = packet.endpoints() else { return Fate::Drop };
-        self.strip(&mut packet);
+        let Some(segment) = packet.segment_mut() else { return Fate::Drop };
+        self.strip(segment);
         let binding = self.table.get_mut(id);
         let session = binding.session(now, remote, Side::Outside);
-        let Body::Tcp(segment) = &mut packet.body else { return Fate::Drop };
         if session.blocks_inward(self.knobs.blocks, segment) {
             return Fate::Drop;
         }
@@ -256,7 +257,7 @@ impl Translator {
 
     /// An error from outside about a segment that went out (RFC 5508 REQ-4).
     fn error_inward(&self, now: Instant, mut packet: Packet) -> Fate {
-        let Body::Icmp(icmp) = &mut packet.body else { return Fate::Drop };
+        let Some(icmp) = packet.icmp_error_mut() else { return Fate::Drop };
         let (external, remote) = (icmp.quote.source, icmp.quote.destination);
         let all = self.table.inbound(now, external).map(|id| self.table.get(id));
         let claims = all.map(|binding| (self.claim(now, binding, remote), binding));
@@ -272,7 +273,7 @@ impl Translator {
 
     /// An error from inside about a segment that came in (RFC 5508 REQ-5).
     fn error_outward(&self, now: Instant, mut packet: Packet) -> Fate {
-        let Body::Icmp(icmp) = &mut packet.body else { return Fate::Drop };
+        let Some(icmp) = packet.icmp_error_mut() else { return Fate::Drop };
         let (remote, internal) = (icmp.quote.source, icmp.quote.destination);
         let Some(id) = self.binding(now, internal, remote) else { return Fate::Drop };
         let external = self.table.get(id).external;
@@ -286,9 +287,8 @@ impl Translator {
         }
     }
 
-    fn strip(&self, packet: &mut Packet) {
-        let Body::Tcp(segment) = &mut packet.body else { return };
-        if self.knobs.strips_options && !segment.options.is_empty() {
+    fn strip(&self, segment: &mut Segment) {
+        if self.knobs.strips_options {
             segment.options = size_alone(&segment.options);
         }
     }
@@ -321,7 +321,7 @@ fn answer_to(packet: &Packet, segment: &Segment, answer: Answer) -> Option<Packe
 
 fn from(source: Endpoint, mut packet: Packet) -> Packet {
     packet.source = source.ip();
-    if let Body::Tcp(segment) = &mut packet.body {
+    if let Some(segment) = packet.segment_mut() {
         segment.source_port = source.port();
     }
     packet

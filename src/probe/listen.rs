@@ -12,7 +12,7 @@ use crate::wire::{Endpoint, Packet};
 
 impl Plan {
     fn record(&mut self, record: Record) {
-        self.steps.push_back(Step::Note(Fact::seen(record)));
+        self.note(Fact::Seen(record));
     }
 
     fn arrived(&mut self, now: Instant, packet: Packet) {
@@ -291,7 +291,7 @@ mod tests {
             plan.handle(Instant::START, Event::Told(Name(0), message));
             let steps = settled(&mut plan);
             let trouble = Trouble::Version { reflector: 0, theirs };
-            assert_eq!(steps[0], Step::Note(Fact::Trouble(trouble)));
+            assert_eq!(steps[0], Step::Note(Fact::Trouble(trouble).into()));
             assert_eq!(steps.last(), Some(&Step::Done));
         }
     }
@@ -304,7 +304,7 @@ mod tests {
             let steps = settled(&mut plan);
             if steps.last() == Some(&Step::Done) {
                 let nonsense = Trouble::Nonsense { reflector: 0 };
-                assert!(steps.contains(&Step::Note(Fact::Trouble(nonsense))), "{steps:?}");
+                assert!(steps.contains(&Step::Note(Fact::Trouble(nonsense).into())), "{steps:?}");
                 return number;
             }
         }

@@ -115,7 +115,7 @@ impl Plan {
             volleys: None,
             unseen: 0,
             begun: Begun::default(),
-            steps: VecDeque::from([Step::Note(planned)]),
+            steps: VecDeque::from([Step::Note(planned.into())]),
             setting,
         }
     }
@@ -144,6 +144,8 @@ impl Plan {
     }
 
     /// Leaves a stage that has what it needs, or whose deadline has passed.
+    // Not worth a place in `poll`, which is called for every packet.
+    #[cold]
     pub(super) fn advance(&mut self, now: Instant) {
         match self.stage {
             Stage::Joining => self.greet(now),
@@ -172,7 +174,7 @@ impl Plan {
     }
 
     pub(super) fn note(&mut self, fact: Fact) {
-        self.steps.push_back(Step::Note(fact));
+        self.steps.push_back(Step::Note(fact.into()));
     }
 
     /// Ends the run early: what is known so far stays known.

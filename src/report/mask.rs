@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::engine::Run;
 use crate::verdict::Verdict;
-use crate::wire::{Body, Endpoint, Packet};
+use crate::wire::{Endpoint, Packet};
 
 /// Replaces addresses: internal ones by those of 192.0.2.0/24, external ones by those of
 /// 198.51.100.0/24, all others by those of 203.0.113.0/24 (RFC 5737), or by those of three networks
@@ -85,7 +85,7 @@ impl Masker {
     fn packet(&mut self, packet: &mut Packet) {
         packet.source = self.address(packet.source);
         packet.destination = self.address(packet.destination);
-        if let Body::Icmp(icmp) = &mut packet.body {
+        if let Some(icmp) = packet.icmp_error_mut() {
             self.endpoint(&mut icmp.quote.source);
             self.endpoint(&mut icmp.quote.destination);
         }
@@ -200,7 +200,7 @@ mod tests {
         let source = Endpoint::new(verdict.vantage.internal[0], 5000);
         let packet = Packet::tcp(source, verdict.vantage.reflectors[0], Segment::syn(Seq(1), 0));
         let mut run = Run::default();
-        run.note(Instant::START, Fact::seen(record(packet)));
+        run.note(Instant::START, Fact::Seen(record(packet)));
         let mut masker = Masker::new(&verdict);
         masker.run(&mut run);
         masker.verdict(&mut verdict);

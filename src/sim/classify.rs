@@ -9,7 +9,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use super::addresses::{INTERNAL, REFLECTOR, externals, probe_endpoints};
 use super::link::Weather;
 use super::world::{Host, World};
-use crate::engine::{Effort, Event, Party, Run, Step};
+use crate::engine::{Effort, Run};
 use crate::nat::Behaviour;
 use crate::probe::{Plan, Setting};
 use crate::rendezvous::{CONTROL_PORT, Limits, Reflector};
@@ -112,8 +112,8 @@ pub fn classify(nats: &[Behaviour], layout: &Layout) -> Run {
         (Endpoint::new(internal[0], port), Endpoint::new(of_host[0], CONTROL_PORT))
     });
     let breaks = |what| layout.fault.and_then(|fault| fault.when(what));
-    let plan = Interruptible { party: Plan::new(setting), at: breaks(Broken::Patience) };
-    let mut prober = Host::new(internal.clone(), Box::new(plan), dials.collect());
+    let mut prober = Host::new(internal.clone(), Box::new(Plan::new(setting)), dials.collect());
+    prober.interrupted = breaks(Broken::Patience);
     for (number, port) in CONTROL_PORTS.into_iter().enumerate() {
         let end = Endpoint::new(internal[0], port);
         prober.cut = prober.cut.or(breaks(Broken::ControlPath(number)).map(|at| (end, at)));
@@ -134,31 +134,6 @@ fn reflector(number: usize, addresses: Vec<IpAddr>, layout: &Layout) -> Host<'st
     let mut host = Host::new(addresses, party, Vec::new());
     host.dies = layout.fault.and_then(|fault| fault.when(Broken::Reflector(number)));
     host
-}
-
-/// A party whose user loses patience at some moment.
-struct Interruptible<P> {
-    party: P,
-    at: Option<Instant>,
-}
-
-impl<P: Party> Party for Interruptible<P> {
-    fn poll(&mut self, now: Instant) -> Step {
-        loop {
-            match (self.party.poll(now), self.at) {
-                (Step::Wait(_), Some(at)) if at <= now => {
-                    self.at = None;
-                    self.party.handle(now, Event::Interrupted);
-                }
-                (Step::Wait(until), Some(at)) => return Step::Wait(until.min(at)),
-                (step, _) => return step,
-            }
-        }
-    }
-
-    fn handle(&mut self, now: Instant, event: Event) {
-        self.party.handle(now, event);
-    }
 }
 
 fn links(nats: usize, layout: &Layout) -> Vec<[Weather; 2]> {
@@ -196,16 +171,6 @@ mod tests {
         let nat = [Behaviour::try_from(nat).expect("possible")];
         let layout = Layout::fair(Effort::Default, 7, Duration::from_millis(50));
         let run = classify(&nat, &layout);
-        for (at, fact) in &run.facts {
-            eprintln!("{at} {fact:?}");
-        }
-        for record in run.trace.iter().take(120) {
-            eprintln!(
-                "{} {:?} {} {:?} {:?} {}",
-                record.at, record.place, record.inbound, record.probe, record.volley, record.packet
-            );
-        }
-        eprintln!("{} packets", run.trace.len());
         assert_eq!(run, classify(&nat, &layout));
     }
 }

@@ -25,7 +25,7 @@ struct Scheduled {
 #[derive(Debug)]
 pub enum What {
     /// A packet comes to a place in the row: 0 is the inside host, then NATs, then outside.
-    Arrive(usize, Side, Box<Packet>),
+    Arrive(usize, Side, Packet),
     /// A NAT acts on its own.
     Due(usize),
     /// A host's party or one of its streams has waited long enough.

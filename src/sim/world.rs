@@ -48,6 +48,8 @@ pub struct Host<'a> {
     pub cut: Option<(Endpoint, Instant)>,
     /// Its end of a control connection, and when that is reset.
     pub resets: Option<(Endpoint, Instant)>,
+    /// When its user loses patience.
+    pub interrupted: Option<Instant>,
     claims: BTreeSet<Endpoint>,
     streams: Vec<Stream>,
     pending: VecDeque<Event>,
@@ -73,6 +75,7 @@ impl<'a> Host<'a> {
             dies: None,
             cut: None,
             resets: None,
+            interrupted: None,
             claims: BTreeSet::new(),
             streams: Vec::new(),
             pending: VecDeque::new(),
@@ -83,9 +86,10 @@ impl<'a> Host<'a> {
         }
     }
 
-    /// When its party or one of its streams wants to act.
+    /// When its party, one of its streams or its user wants to act.
     fn due(&self) -> Instant {
-        self.streams.iter().map(Stream::due).fold(self.wakes, Instant::min)
+        let own = self.interrupted.map_or(self.wakes, |at| at.min(self.wakes));
+        self.streams.iter().map(Stream::due).fold(own, Instant::min)
     }
 
     fn is_dark(&self, now: Instant) -> bool {
@@ -137,7 +141,7 @@ impl<'a> World<'a> {
             let Some((at, what)) = self.queue.pop() else { break };
             self.now = at;
             match what {
-                What::Arrive(place, side, packet) => self.arrive(place, side, *packet),
+                What::Arrive(place, side, packet) => self.arrive(place, side, packet),
                 What::Due(nat) => self.act(nat),
                 What::Wake(host) => self.wake(host),
                 What::Flush(host) => self.flush(host),
@@ -165,8 +169,12 @@ impl<'a> World<'a> {
         }
         self.hosts[host].alarm = NEVER;
         self.act_streams(host);
-        if self.hosts[host].wakes <= self.now {
-            self.hosts[host].pending.push_back(Event::DeadlinePassed);
+        let Host { interrupted, pending, wakes, .. } = &mut self.hosts[host];
+        if interrupted.take_if(|at| *at <= self.now).is_some() {
+            pending.push_back(Event::Interrupted);
+        }
+        if *wakes <= self.now {
+            pending.push_back(Event::DeadlinePassed);
         }
         self.drive(host);
     }
@@ -213,7 +221,7 @@ impl<'a> World<'a> {
             }
             Step::Tell(name, message) => self.tell(host, name, message),
             Step::HangUp(name) => self.hang_up(host, name),
-            Step::Note(fact) if host == 0 => self.run.note(self.now, fact),
+            Step::Note(fact) if host == 0 => self.run.note(self.now, *fact),
             Step::Note(_) | Step::Wait(_) => {}
             Step::Done => self.hosts[host].done = true,
         }
@@ -287,10 +295,10 @@ impl<'a> World<'a> {
         let [once, twice] = self.links[link][direction].pass(self.now, &packet);
         let from = towards.opposite();
         if let Some(at) = twice {
-            self.queue.push(at, What::Arrive(next, from, Box::new(packet.clone())));
+            self.queue.push(at, What::Arrive(next, from, packet.clone()));
         }
         if let Some(at) = once {
-            self.queue.push(at, What::Arrive(next, from, Box::new(packet)));
+            self.queue.push(at, What::Arrive(next, from, packet));
         }
     }
 

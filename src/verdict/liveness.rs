@@ -205,12 +205,13 @@ fn inward(view: &View<'_>) -> BTreeMap<IpAddr, Inward> {
 /// connection has gone on, a NAT that follows it may drop a repeated SYN for its own reasons: such
 /// SYNs count only where no others pass.
 fn count_syns(view: &View<'_>, asked: &Asked, all: &mut BTreeMap<IpAddr, Inward>) {
-    let arrived = Arrived::among(view.syns(asked.probe, At::ReachedProber));
+    let mut shots = view.syns(asked.probe, At::LeftReflector).peekable();
     let gone_on = match asked.question {
         Question::SimultaneousOpen => return,
+        _ if shots.peek().is_none() => return,
         question => question == Question::CompanionLateSyn,
     };
-    let shots = view.syns(asked.probe, At::LeftReflector);
+    let arrived = Arrived::among(view.syns(asked.probe, At::ReachedProber));
     for shot in shots.filter(|shot| arrived.any_from(shot.from)) {
         let inward = all.entry(shot.from.ip()).or_default();
         if gone_on && !inward.late {

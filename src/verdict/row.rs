@@ -38,7 +38,7 @@ pub fn row(ports: &[u16]) -> Row {
         // In order all the same, they are no work of chance.
         match order(&lots, span) {
             (share, order) if share.abs() >= IN_ORDER && order.abs() >= UNLIKELY => Row::Disordered,
-            _ if stay_near(ports, span) => Row::Disordered,
+            _ if stay_near(ports, span, STRANGE) => Row::Disordered,
             _ => Row::Scattered,
         }
     } else if span > most(MOST_GAPS) {
@@ -46,10 +46,9 @@ pub fn row(ports: &[u16]) -> Row {
         match order(&lots, span).1 {
             order if order >= STRICTLY => Row::Along(step),
             order if order <= -STRICTLY => Row::Along(-step),
-            order if order.abs() < LOOSELY && are_uneven(&lots) && !stay_near(ports, span) => {
-                Row::Scattered
-            }
-            _ => Row::Disordered,
+            order if order.abs() >= LOOSELY || !are_uneven(&lots) => Row::Disordered,
+            _ if stay_near(ports, span, UNLIKELY) => Row::Disordered,
+            _ => Row::Scattered,
         }
     } else {
         match order(&lots, span).1 {
@@ -94,13 +93,20 @@ fn are_uneven(lots: &[Vec<u16>]) -> bool {
     wide >= FEW_GAPS.max(count / 16) && narrow >= FEW_GAPS.max(count / 16)
 }
 
-/// Whether one port lies near the next far more often than by chance: a row that went around its range
-/// more than once, or that parity bends.
-fn stay_near(ports: &[u16], span: i32) -> bool {
-    let near = |pair: &&[u16]| i32::from(pair[0].abs_diff(pair[1])) <= span / 8;
-    let (near, all) = (ports.windows(2).filter(near).count(), ports.len());
-    // By chance it is one pair in four.
-    all >= MANY_PORTS && near * 5 >= all * 3
+/// Whether one port lies near the next so many standard deviations more often than by chance: a row
+/// that went around its range more than once, or that parity bends, and that the path to the NAT
+/// shuffled in part.
+fn stay_near(ports: &[u16], span: i32, unlikely: f64) -> bool {
+    let pairs = ports.len().saturating_sub(1) as f64;
+    let strange = |part: i32| {
+        let near = |pair: &&[u16]| i32::from(pair[0].abs_diff(pair[1])) <= span / part;
+        let near = ports.windows(2).filter(near).count() as f64;
+        // Two draws from one range lie within a part of it this often.
+        let chance = 1.0 - (1.0 - 1.0 / f64::from(part)).powi(2);
+        let deviation = (pairs * chance * (1.0 - chance)).sqrt();
+        near >= pairs * MOSTLY || near - pairs * chance >= deviation * unlikely
+    };
+    ports.len() >= MANY_PORTS && [8, 16].into_iter().any(strange)
 }
 
 /// How far later ports are the higher ones, from −1 to 1, and how many standard deviations that is
@@ -164,3 +170,70 @@ const FEW_GAPS: usize = 3;
 /// Ports here and there come as orderly as this once in four hundred times at most.
 const IN_ORDER: f64 = 0.7;
 const UNLIKELY: f64 = 3.0;
+
+/// Ports here and there follow each other so closely once in twenty thousand times.
+const STRANGE: f64 = 4.5;
+
+/// The share of ports that lie near the next which speaks for itself, however few they are.
+const MOSTLY: f64 = 0.6;
+
+#[cfg(test)]
+mod tests {
+    use rand::{RngExt, SeedableRng};
+    use rand_xoshiro::Xoshiro256PlusPlus;
+
+    use super::*;
+
+    /// Sequences with parity kept that went around a range of 512 ports; the path to the NAT shuffled
+    /// what left first.
+    const WENT_AROUND: [&[u16]; 3] = [
+        &[
+            40250, 40242, 40258, 40266, 40308, 40496, 40333, 40487, 40078, 40282, 40036, 40434,
+            40104, 40451, 40478, 40383, 40054, 40062, 40045, 40417, 40359, 40291, 40367, 40400,
+            40325, 40095, 40317, 40350, 40408, 40009, 40342, 40442, 40504, 40375, 40426, 40000,
+            40460, 40087, 40391, 40027, 40018, 40469, 40299, 40070, 40274, 40113, 40122, 40131,
+            40139, 40157, 40165, 40216, 40199, 40241, 40225, 40307, 40399, 40425, 40450, 40433,
+            40441, 40459, 40467, 40475, 40484,
+        ],
+        &[
+            40294, 40286, 40106, 40408, 40509, 40089, 40468, 40426, 40014, 40364, 40081, 40355,
+            40047, 40005, 40442, 40063, 40072, 40373, 40399, 40320, 40337, 40382, 40434, 40450,
+            40303, 40417, 40484, 40022, 40038, 40492, 40390, 40500, 40476, 40312, 40328, 40459,
+            40030, 40055, 40346, 40097, 40175, 40157, 40140, 40149, 40132, 40124, 40200, 40192,
+            40217, 40319, 40336, 40345, 40354, 40362, 40388, 40397, 40406, 40433, 40458, 40467,
+            40013,
+        ],
+        &[
+            40227, 40219, 40330, 40254, 40380, 40338, 40424, 40346, 40406, 40492, 40014, 40388,
+            40397, 40322, 40263, 40510, 40297, 40475, 40441, 40306, 40031, 40272, 40023, 40236,
+            40457, 40245, 40371, 40355, 40501, 40363, 40006, 40040, 40449, 40432, 40466, 40415,
+            40289, 40280, 40314, 40483, 40049, 40082, 40091, 40126, 40057, 40074, 40153, 40195,
+            40244, 40252, 40261, 40270, 40279, 40287, 40313, 40321, 40354, 40387, 40395, 40404,
+            40431,
+        ],
+    ];
+
+    #[test]
+    fn a_row_that_went_around_a_small_range_is_not_called_random() {
+        for ports in WENT_AROUND {
+            assert_eq!(row(ports), Row::Disordered);
+        }
+    }
+
+    #[test]
+    fn ports_one_after_the_other_are_a_row() {
+        let up: Vec<u16> = (0..20).map(|number| 5_000 + 2 * number).collect();
+        let down: Vec<u16> = up.iter().copied().rev().collect();
+        assert_eq!([row(&up), row(&down)], [Row::Along(2), Row::Along(-2)]);
+    }
+
+    #[test]
+    fn ports_at_random_are_called_so_but_for_a_few_in_a_thousand() {
+        let mut random = Xoshiro256PlusPlus::seed_from_u64(7);
+        let mut scattered = || {
+            let ports: Vec<u16> = (0..64).map(|_| random.random_range(1_024..=65_535)).collect();
+            row(&ports) == Row::Scattered
+        };
+        assert!((0..2_000).filter(|_| !scattered()).count() <= 10);
+    }
+}

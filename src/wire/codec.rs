@@ -52,8 +52,8 @@ pub fn decode(octets: &[u8]) -> Result<Packet, DecodeError> {
     let ip = Ip::read(octets, 0, Layer::Ip)?;
     let payload = &octets[ip.header..ip.end.min(octets.len())];
     let body = match ip.protocol {
-        IpNumber::TCP => Body::Tcp(decode_segment(payload, ip.header)?),
-        IpNumber::ICMP | IpNumber::IPV6_ICMP => Body::Icmp(decode_icmp(payload, ip.header)?),
+        IpNumber::TCP => Body::Tcp(decode_segment(payload, ip.header)?.into()),
+        IpNumber::ICMP | IpNumber::IPV6_ICMP => Body::Icmp(decode_icmp(payload, ip.header)?.into()),
         _ => return Err(error(Layer::Ip, 0, "TCP or ICMP inside", octets)),
     };
     Ok(Packet {
@@ -286,7 +286,7 @@ fn encode_quote(quote: &Quote) -> Vec<u8> {
     tcp[2..4].copy_from_slice(&quote.destination.port().to_be_bytes());
     tcp[4..].copy_from_slice(&quote.seq.0.to_be_bytes());
     // The quoted length is that of the packet sent, not of the part that is quoted (RFC 792).
-    let body = Body::Tcp(Segment::default());
+    let body = Body::Tcp(Segment::default().into());
     let mut packet = Packet::tcp(quote.source, quote.destination, Segment::default());
     (packet.ttl, packet.body) = (quote.ttl, body);
     match (quote.source.ip(), quote.destination.ip()) {

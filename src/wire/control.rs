@@ -221,13 +221,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::wire::{Body, testing::any_packet};
+    use crate::wire::testing::any_packet;
 
     proptest! {
         #[test]
         fn a_report_survives_the_line(packet in any_packet(), at in any::<u64>(), probe in any::<u16>()) {
             let mut packet = packet;
-            if let Body::Tcp(segment) = &mut packet.body {
+            if let Some(segment) = packet.segment_mut() {
                 segment.payload.fill(0);
             }
             let at = Instant::from_nanos(at);

@@ -11,6 +11,7 @@ mod segment;
 mod text;
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 pub use codec::{DecodeError, Layer, decode, encode, ipv4_checksums_hold};
 pub use icmp::{Icmp, Quote};
@@ -39,13 +40,14 @@ pub struct Packet {
     pub body: Body,
 }
 
-/// What a packet carries.
+/// What a packet carries; shared, since a packet on the wire is the same in every record and report
+/// of it, and whoever translates it makes its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Body {
     /// A TCP segment.
-    Tcp(Segment),
+    Tcp(Arc<Segment>),
     /// An ICMP error.
-    Icmp(Icmp),
+    Icmp(Arc<Icmp>),
 }
 
 impl Packet {
@@ -55,7 +57,7 @@ impl Packet {
     pub fn tcp(source: Endpoint, destination: Endpoint, mut segment: Segment) -> Self {
         segment.source_port = source.port();
         segment.destination_port = destination.port();
-        Self::new(source.ip(), destination.ip(), Body::Tcp(segment))
+        Self::new(source.ip(), destination.ip(), Body::Tcp(Arc::new(segment)))
     }
 
     /// A SYN or SYN,ACK of our making whose identification repeats the low half of its TSval: one
@@ -68,7 +70,7 @@ impl Packet {
 
     /// An ICMP error from `source` to `destination`, TTL 64.
     pub fn icmp(source: IpAddr, destination: IpAddr, icmp: Icmp) -> Self {
-        Self::new(source, destination, Body::Icmp(icmp))
+        Self::new(source, destination, Body::Icmp(Arc::new(icmp)))
     }
 
     fn new(source: IpAddr, destination: IpAddr, body: Body) -> Self {
@@ -83,10 +85,26 @@ impl Packet {
         }
     }
 
+    /// The TCP segment, if it carries one, to change it.
+    pub fn segment_mut(&mut self) -> Option<&mut Segment> {
+        match &mut self.body {
+            Body::Tcp(segment) => Some(Arc::make_mut(segment)),
+            Body::Icmp(_) => None,
+        }
+    }
+
     /// The ICMP error, if it carries one.
     pub fn icmp_error(&self) -> Option<&Icmp> {
         match &self.body {
             Body::Icmp(icmp) => Some(icmp),
+            Body::Tcp(_) => None,
+        }
+    }
+
+    /// The ICMP error, if it carries one, to change it.
+    pub fn icmp_error_mut(&mut self) -> Option<&mut Icmp> {
+        match &mut self.body {
+            Body::Icmp(icmp) => Some(Arc::make_mut(icmp)),
             Body::Tcp(_) => None,
         }
     }
@@ -138,10 +156,10 @@ pub(crate) mod testing {
     fn build(parts: ((Endpoint, Endpoint), Body, Header)) -> Packet {
         let ((source, destination), body, (ttl, id, dont_fragment, traffic_class)) = parts;
         let mut packet = match body {
-            Body::Tcp(segment) => Packet::tcp(source, destination, segment),
-            Body::Icmp(mut icmp) => {
-                (icmp.quote.source, icmp.quote.destination) = (destination, source);
-                Packet::icmp(source.ip(), destination.ip(), icmp)
+            Body::Tcp(segment) => Packet::tcp(source, destination, segment.as_ref().clone()),
+            Body::Icmp(icmp) => {
+                let quote = Quote { source: destination, destination: source, ..icmp.quote };
+                Packet::icmp(source.ip(), destination.ip(), Icmp { quote, ..*icmp })
             }
         };
         (packet.ttl, packet.traffic_class) = (ttl, traffic_class);
@@ -163,8 +181,8 @@ pub(crate) mod testing {
 
     fn any_body() -> impl Strategy<Value = Body> {
         prop_oneof![
-            4 => any_segment().prop_map(Body::Tcp),
-            1 => any_icmp().prop_map(Body::Icmp),
+            4 => any_segment().prop_map(|segment| Body::Tcp(segment.into())),
+            1 => any_icmp().prop_map(|icmp| Body::Icmp(icmp.into())),
         ]
     }
 

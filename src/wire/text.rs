@@ -264,7 +264,7 @@ mod tests {
         #[test]
         fn a_line_reads_back_to_its_packet(packet in any_packet()) {
             let mut packet = packet;
-            if let Body::Tcp(segment) = &mut packet.body {
+            if let Some(segment) = packet.segment_mut() {
                 segment.payload.fill(0);
             }
             prop_assert_eq!(packet.to_string().parse(), Ok(packet));

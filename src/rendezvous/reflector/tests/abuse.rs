@@ -179,6 +179,6 @@ fn assert_forgotten(bench: &mut Bench) {
     assert!(clients.is_empty() && flows.is_empty() && shots.is_empty());
     assert!(crafted.is_empty() && steps.is_empty());
     assert_eq!(bench.handle(Event::Arrived(expected_syn())), []);
-    let body = Body::Tcp(Segment::default());
+    let body = Body::Tcp(Segment::default().into());
     assert_eq!(bench.handle(Event::Left(Packet { body, ..expected_syn() })), []);
 }
