@@ -131,9 +131,10 @@ fn met(view: &View<'_>, liveness: &Liveness, meetings: Vec<Meeting>) -> Result<M
 }
 
 /// Whether answers are limited in rate, as those with ICMP errors are (RFC 1812 §4.3.2.8): then some
-/// for all is what was to be seen.
+/// for all is what was to be seen. One alone may come from a second NAT behind the first, which has
+/// mapped that very port meanwhile.
 fn is_limited(answers: &[&Answer]) -> bool {
-    answers.iter().all(|answer| answer.value == UnsolicitedSyn::IcmpError)
+    answers.len() > 1 && answers.iter().all(|answer| answer.value == UnsolicitedSyn::IcmpError)
 }
 
 /// How many SYNs a NAT may hold when that comes which met this answer: those of strangers, and our own
