@@ -35,6 +35,9 @@ pub fn hairpinning(
     if external_addresses > 1 {
         return Err(Unknown::HiddenByOtherBehaviour);
     }
+    if view.probes().any(|asked| is_refused(view, asked)) {
+        return Err(Unknown::NoAnswer);
+    }
     let way = way(findings)?;
     unless_crossing_is_blocked(findings)?;
     let fit: Vec<_> = knocked.iter().filter(|knocks| knocks.fits(way)).collect();
@@ -48,6 +51,13 @@ pub fn hairpinning(
     evidence.sort_unstable();
     let proof = Proof { evidence, error_bound };
     Ok(Finding::Known { value: Hairpinning::Unsupported, details: NoDetails {}, proof })
+}
+
+/// Whether a probe's SYNs left again and again and none came out of the NAT: one that has no port left
+/// to give drops knocks as well.
+fn is_refused(view: &View<'_>, asked: &Asked) -> bool {
+    let left = view.syns(asked.probe, At::LeftProber).filter(|syn| view.is_reflector(syn.to.ip()));
+    left.count() >= REPETITIONS && view.syns(asked.probe, At::ReachedReflector).next().is_none()
 }
 
 /// Behind a filter a SYN that comes back in crosses the one that opened the filter: where crossing
