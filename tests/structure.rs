@@ -32,7 +32,8 @@ const ORDER: [&str; 17] = [
 const LAST_TIMELESS: &str = "sim";
 
 /// Crates with the one module that imports them.
-const FENCES: [(&str, &str); 9] = [
+const FENCES: [(&str, &str); 10] = [
+    ("stun_types", "wire"),
     ("etherparse", "wire"),
     ("pcap_parser", "capture"),
     ("comfy_table", "report"),

@@ -7,8 +7,8 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use super::parse::{Listen, parse_delay, parse_ports};
-use super::request::Host;
-use crate::rendezvous::{CONTROL_PORT, PROBE_PORTS};
+use super::request::{Host, StunHost};
+use crate::rendezvous::{CONTROL_PORT, PROBE_PORTS, STUN_PORTS};
 use crate::time::Duration;
 
 /// Tells how a NAT treats TCP (RFC 5382), with packets as proof.
@@ -26,6 +26,9 @@ pub enum Command {
     /// Classify the NAT's TCP behaviour
     #[command(after_help = CLASSIFY_HELP)]
     Classify(Box<ClassifyArgs>),
+    /// Ask STUN servers for this host's external endpoint, over TCP
+    #[command(after_help = STUN_HELP)]
+    Stun(StunArgs),
     /// Be the reflector that others classify their NATs with
     Serve(ServeArgs),
     /// NATs on this machine
@@ -95,6 +98,38 @@ pub struct ClassifyArgs {
     pub verbose: u8,
 }
 
+/// `stun`'s arguments.
+#[derive(Args, Debug)]
+pub struct StunArgs {
+    /// STUN servers; several see one local port at once
+    #[arg(value_name = "HOST[:PORT]", required_unless_present = "json_schema")]
+    pub servers: Vec<StunHost>,
+    /// Connect from this port, that of the punch to come [default: a free one at random]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub local_port: Option<u16>,
+    /// How long a server may take, connection included: 800ms, 5s
+    #[arg(long, value_name = "TIME", value_parser = parse_delay, default_value = "10s")]
+    pub timeout: Duration,
+    /// Take servers' IPv4 addresses alone
+    #[arg(short = '4', long, conflicts_with = "ipv6")]
+    pub ipv4: bool,
+    /// Take servers' IPv6 addresses alone
+    #[arg(short = '6', long)]
+    pub ipv6: bool,
+    /// Draw ports and transactions from this seed
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Answer in JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Print the schema of the JSON and do nothing else
+    #[arg(long)]
+    pub json_schema: bool,
+    /// Say on stderr what goes on, a line each
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
 /// `serve`'s arguments.
 #[derive(Args, Debug)]
 pub struct ServeArgs {
@@ -109,6 +144,9 @@ pub struct ServeArgs {
     #[arg(long, value_name = "A,B", value_parser = parse_ports)]
     #[arg(help = format!("The two ports for probes [default: {},{}]", PROBE_PORTS[0], PROBE_PORTS[1]))]
     pub probe_ports: Option<[u16; 2]>,
+    #[arg(long, value_name = "A,B", value_parser = parse_ports)]
+    #[arg(help = format!("The two ports for STUN [default: {},{}]", STUN_PORTS[0], STUN_PORTS[1]))]
+    pub stun_ports: Option<[u16; 2]>,
     /// Say on stderr what goes on, a line each
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
@@ -137,3 +175,9 @@ Without a source, the reflector is that of --config, of TSO_PROBE_REFLECTOR, of
   second_internal = \"192.0.2.7\"
 
 Exit codes: 0 answered, 2 could not ask, 3 asked, but a core finding is unknown.";
+
+const STUN_HELP: &str = "\
+All connections lead from one local port and stay open until every answer is in. A server that names a
+second address (RFC 5780) is asked at all four of its endpoints, which tells the mapping class.
+
+Exit codes: 0 a server named our external endpoint, 2 none did.";

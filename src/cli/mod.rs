@@ -10,6 +10,7 @@ mod parse;
 mod request;
 mod run;
 mod screen;
+mod stun;
 
 use std::process::ExitCode;
 

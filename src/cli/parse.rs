@@ -3,8 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
-use super::request::Host;
-use crate::rendezvous::CONTROL_PORT;
+use super::request::{Host, StunHost};
+use crate::rendezvous::{CONTROL_PORT, STUN_PORTS};
 use crate::time::Duration;
 
 /// Where to listen: `ADDR`, `ADDR:PORT`, `[ADDR]:PORT`.
@@ -32,17 +32,29 @@ impl FromStr for Host {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (name, port) = split_port(text)?;
-        let is_allowed = |letter: char| letter.is_ascii_alphanumeric() || ".-_:%".contains(letter);
-        if name.is_empty() || !name.chars().all(is_allowed) || name.starts_with('-') {
-            return Err("a host's name or address is wanted, then maybe ':' and a port".to_owned());
-        }
-        Ok(Self { name: name.to_owned(), port })
+        host(text, CONTROL_PORT)
     }
 }
 
+impl FromStr for StunHost {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        host(text, STUN_PORTS[0]).map(Self)
+    }
+}
+
+fn host(text: &str, port: u16) -> Result<Host, String> {
+    let (name, given) = split_port(text)?;
+    let is_allowed = |letter: char| letter.is_ascii_alphanumeric() || ".-_:%".contains(letter);
+    if name.is_empty() || !name.chars().all(is_allowed) || name.starts_with('-') {
+        return Err("a host's name or address is wanted, then maybe ':' and a port".to_owned());
+    }
+    Ok(Host { name: name.to_owned(), port: given.unwrap_or(port) })
+}
+
 /// `[name]:port`, `name:port` or a name alone; an IPv6 address without brackets has no port.
-fn split_port(text: &str) -> Result<(&str, u16), String> {
+fn split_port(text: &str) -> Result<(&str, Option<u16>), String> {
     let (name, port) = match text.strip_prefix('[').and_then(|inside| inside.split_once(']')) {
         Some((name, "")) => (name, None),
         Some((name, rest)) => {
@@ -52,8 +64,8 @@ fn split_port(text: &str) -> Result<(&str, u16), String> {
         None => text.split_once(':').map_or((text, None), |(name, port)| (name, Some(port))),
     };
     match port {
-        None => Ok((name, CONTROL_PORT)),
-        Some(port) => Ok((name, parse_port(port)?)),
+        None => Ok((name, None)),
+        Some(port) => Ok((name, Some(parse_port(port)?))),
     }
 }
 

@@ -6,11 +6,11 @@ use std::path::PathBuf;
 
 use clap_complete::Shell;
 
-use super::args::{ClassifyArgs, Command, CommandLine, LabCommand, ServeArgs};
+use super::args::{ClassifyArgs, Command, CommandLine, LabCommand, ServeArgs, StunArgs};
 use super::config::{self, Config, REFLECTOR, Surroundings};
 use super::failure::Failure;
 use crate::engine::Effort;
-use crate::rendezvous::{CONTROL_PORT, PROBE_PORTS};
+use crate::rendezvous::{CONTROL_PORT, PROBE_PORTS, STUN_PORTS};
 use crate::time::Duration;
 
 /// What to do.
@@ -20,6 +20,10 @@ pub enum Request {
     Classify(Classify),
     /// Print the schema of `classify`'s JSON.
     ClassifySchema,
+    /// Ask STUN servers.
+    Stun(Stun),
+    /// Print the schema of `stun`'s JSON.
+    StunSchema,
     /// Be a reflector.
     Serve(Serve),
     /// List the NATs that have a name.
@@ -102,6 +106,38 @@ pub struct Host {
     pub port: u16,
 }
 
+/// A STUN server by name or address, and its port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StunHost(pub Host);
+
+/// STUN servers to ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stun {
+    /// The servers.
+    pub servers: Vec<Host>,
+    /// The local port, if it is laid down.
+    pub local_port: Option<u16>,
+    /// How long each may take.
+    pub timeout: Duration,
+    /// Whether IPv4, or IPv6, is the one family to use.
+    pub family: Option<Family>,
+    /// What randomness to draw from, if that is laid down.
+    pub seed: Option<u64>,
+    /// How the answer is shown.
+    pub form: Form,
+    /// How much is said on the way; zero is the least.
+    pub verbosity: u8,
+}
+
+/// A family of addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
 /// A reflector to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Serve {
@@ -113,6 +149,8 @@ pub struct Serve {
     pub control_port: u16,
     /// The two ports for probes.
     pub probe_ports: [u16; 2],
+    /// The two ports for STUN.
+    pub stun_ports: [u16; 2],
     /// How much is said on the way; zero is the least.
     pub verbosity: u8,
 }
@@ -126,6 +164,8 @@ impl Request {
         Ok(match line.command {
             Command::Classify(args) if args.json_schema => Self::ClassifySchema,
             Command::Classify(args) => Self::Classify(Classify::new(*args, surroundings)?),
+            Command::Stun(args) if args.json_schema => Self::StunSchema,
+            Command::Stun(args) => Self::Stun(Stun::new(args)),
             Command::Serve(args) => Self::Serve(Serve::new(&args)?),
             Command::Lab(LabCommand::List { json }) => Self::LabList(Form::new(json)),
             Command::Completions { shell } => Self::Completions(shell),
@@ -211,6 +251,25 @@ fn hosts(names: &[String]) -> Result<Vec<Host>, Failure> {
     names.iter().map(host).collect()
 }
 
+impl Stun {
+    fn new(args: StunArgs) -> Self {
+        let family = match (args.ipv4, args.ipv6) {
+            (true, _) => Some(Family::V4),
+            (_, true) => Some(Family::V6),
+            _ => None,
+        };
+        Self {
+            servers: args.servers.into_iter().map(|StunHost(host)| host).collect(),
+            local_port: args.local_port,
+            timeout: args.timeout,
+            family,
+            seed: args.seed,
+            form: Form::new(args.json),
+            verbosity: args.verbose,
+        }
+    }
+}
+
 impl Serve {
     fn new(args: &ServeArgs) -> Result<Self, Failure> {
         let in_listen = args.listen.and_then(|listen| listen.port);
@@ -222,18 +281,23 @@ impl Serve {
         }
         let control_port = in_listen.or(args.control_port).unwrap_or(CONTROL_PORT);
         let probe_ports = args.probe_ports.unwrap_or(PROBE_PORTS);
+        let stun_ports = args.stun_ports.unwrap_or(STUN_PORTS);
         let listen = args.listen.map(|listen| listen.address);
-        check_ports(control_port, probe_ports)?;
+        check_ports(control_port, probe_ports, stun_ports)?;
         check_addresses(listen, args.alternate)?;
         let (alternate, verbosity) = (args.alternate, args.verbose);
-        Ok(Self { listen, alternate, control_port, probe_ports, verbosity })
+        Ok(Self { listen, alternate, control_port, probe_ports, stun_ports, verbosity })
     }
 }
 
-fn check_ports(control: u16, probes: [u16; 2]) -> Result<(), Failure> {
+fn check_ports(control: u16, probes: [u16; 2], stun: [u16; 2]) -> Result<(), Failure> {
     if control == 0 || probes.contains(&control) {
         let error = format!("port {control} cannot be the control port beside {probes:?}");
         return Err(Failure::new(error, "give three different ports, none of them 0"));
+    }
+    if let Some(port) = stun.into_iter().find(|port| *port == control || probes.contains(port)) {
+        let error = format!("port {port} is to serve STUN and something else");
+        return Err(Failure::new(error, "give STUN two ports of its own"));
     }
     Ok(())
 }

@@ -29,6 +29,8 @@ use crate::wire::Endpoint;
 pub fn dispatch(request: &Request) -> Result<Exit, Failure> {
     match request {
         Request::Classify(request) => return classify(request),
+        Request::Stun(request) => return super::stun::stun(request),
+        Request::StunSchema => show(&format!("{:#}\n", report::stun_schema())),
         Request::Serve(request) => serve(request)?,
         Request::ClassifySchema => show(&format!("{:#}\n", report::schema())),
         Request::LabList(Form::Json) => show(&format!("{:#}\n", report::presets_json())),
@@ -119,9 +121,11 @@ fn serve(request: &Serve) -> Result<(), Failure> {
         addresses: [Some(listen), request.alternate].into_iter().flatten().collect(),
         control_port: request.control_port,
         probe_ports: request.probe_ports,
+        stun_ports: request.stun_ports,
     };
     let signals = Signals::block()?;
-    Ok(serve::reflect(&site, &signals, || show(&report::serving(&site.control(), &site.probes())))?)
+    let say = || show(&report::serving(&site.control(), &site.probes(), &site.stun()));
+    Ok(serve::serve(&site, &signals, say)?)
 }
 
 /// A run on virtual time.

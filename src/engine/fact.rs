@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::stun::StunAsked;
 use crate::time::{Duration, Instant};
 use crate::wire::control::{ProbeId, Refusal, Volley};
 use crate::wire::{Endpoint, Packet};
@@ -111,6 +112,8 @@ pub enum Fact {
     Complete,
     /// Something outside the NAT under test went wrong.
     Trouble(Trouble),
+    /// A STUN server was asked.
+    Stun(StunAsked),
 }
 
 /// How much patience a plan has.
@@ -276,6 +279,8 @@ pub enum Unreached {
     TimedOut,
     /// No way leads there, says this host or a router.
     NoWay,
+    /// The same connection, from this local port, stands or has ended less than a minute ago.
+    LocalTaken,
     /// For another reason, or one that was not kept.
     #[default]
     Unsaid,

@@ -4,8 +4,12 @@
 //! sockets and the real clock, another runs many on virtual time; no party can tell which.
 
 mod fact;
+mod stun;
 
 pub use fact::{Effort, Fact, Order, Place, Question, Record, Remotes, Run, Trouble, Unreached};
+pub use stun::{StunAnswer, StunAsked, StunOutcome};
+
+use serde::{Deserialize, Serialize};
 
 use crate::time::Instant;
 use crate::wire::control::Message;
@@ -31,6 +35,19 @@ pub enum Step {
     Tell(Name, Message),
     /// End the control connection with this peer.
     HangUp(Name),
+    /// Open a connection by the host's own TCP, and call it so.
+    Open {
+        /// What it is called from now on.
+        flow: Flow,
+        /// Its local endpoint.
+        from: Bind,
+        /// Where it leads.
+        to: Endpoint,
+    },
+    /// Send these octets.
+    Write(Flow, Vec<u8>),
+    /// End a connection. It is not heard of again.
+    Close(Flow, How),
     /// Keep this for the verdict.
     Note(Box<Fact>),
     /// Nothing until something happens, at the latest at this moment.
@@ -64,6 +81,28 @@ pub enum Event {
     Lost(Name),
     /// A control connection with this peer never came to be.
     Unjoined(Name, Unreached),
+    /// A connection that was to be opened stands.
+    Opened {
+        /// Which one.
+        flow: Flow,
+        /// Its local endpoint.
+        local: Endpoint,
+    },
+    /// Somebody has opened a connection to an endpoint that is listened on.
+    Accepted {
+        /// What it is called from now on.
+        flow: Flow,
+        /// Its local endpoint.
+        local: Endpoint,
+        /// Who opened it.
+        remote: Endpoint,
+    },
+    /// A connection that was to be opened is not to be had.
+    Failed(Flow, Unreached),
+    /// These octets came, at least one.
+    Read(Flow, Vec<u8>),
+    /// Nothing more comes on this connection.
+    Ended(Flow, End),
     /// The moment that the party waited for has come.
     DeadlinePassed,
     /// The user wants it to end now.
@@ -76,3 +115,46 @@ pub enum Event {
 /// reflector the n-th connection that it accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(pub u32);
+
+/// A connection by the host's own TCP: one that the party opened has the number that the party gave
+/// it, one that was accepted has a number from [`Flow::FIRST_ACCEPTED`] on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Flow(pub u32);
+
+impl Flow {
+    /// The number of the first connection that is accepted.
+    pub const FIRST_ACCEPTED: u32 = 1 << 31;
+}
+
+/// The local endpoint of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bind {
+    /// The host chooses.
+    Kernel,
+    /// This one, shared with all connections that are bound as shared: several lead from one port
+    /// to several remotes (RFC 5128 §3.4).
+    Shared(Endpoint),
+}
+
+/// How a party ends a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// With FIN, once all that was written has been sent.
+    Fin,
+    /// With RST, at once.
+    Reset,
+}
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum End {
+    /// The peer has sent FIN.
+    Finished,
+    /// The peer, or something on the path, has reset it.
+    Reset,
+    /// What was sent was not acknowledged in time.
+    TimedOut,
+    /// The peer left too much unread, or this host gave it up for another reason.
+    Abandoned,
+}

@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-use super::control::Control;
+use super::control::{Control, patient};
+use super::flows::Flows;
 use super::station::Station;
 use crate::engine::{Event, Fact, Party, Run, Step};
 use crate::os;
@@ -16,6 +17,7 @@ pub struct Driver<'a> {
     party: &'a mut dyn Party,
     station: Station,
     control: Control,
+    flows: Flows,
     stop: Stop<'a>,
     /// Sees every fact as it is noted.
     watch: &'a mut dyn FnMut(&Fact),
@@ -43,7 +45,14 @@ impl<'a> Driver<'a> {
         watch: &'a mut dyn FnMut(&Fact),
     ) -> Self {
         let (claims, pending, run) = (Vec::new(), VecDeque::new(), Run::default());
-        Self { party, station, control, stop, watch, claims, pending, run }
+        let flows = Flows::default();
+        Self { party, station, control, flows, stop, watch, claims, pending, run }
+    }
+
+    /// With endpoints that are listened on already: whoever connects there is told to the party.
+    #[must_use]
+    pub fn with(self, flows: Flows) -> Self {
+        Self { flows, ..self }
     }
 
     /// Until the party is done. What fails on this host is told to the party, which then ends.
@@ -83,6 +92,15 @@ impl<'a> Driver<'a> {
                 self.pending.extend(lost.map(|event| (now, event)));
             }
             Step::HangUp(name) => self.control.hang_up(name),
+            Step::Open { flow, from, to } => {
+                let opened = self.flows.open(flow, from, to, &patient());
+                self.happened(opened.map(|()| Vec::new()));
+            }
+            Step::Write(flow, octets) => {
+                let lost = self.flows.write(flow, &octets);
+                self.pending.extend(lost.map(|event| (now, event)));
+            }
+            Step::Close(flow, how) => self.flows.close(flow, how),
             Step::Note(fact) => {
                 (self.watch)(&fact);
                 self.run.note(now, *fact);
@@ -99,7 +117,8 @@ impl<'a> Driver<'a> {
             let seen = waited.and_then(|()| self.station.seen());
             self.happened(seen);
             let now = self.station.now();
-            self.pending.extend(self.control.happened().into_iter().map(|event| (now, event)));
+            let happened = self.control.happened().into_iter().chain(self.flows.happened());
+            self.pending.extend(happened.map(|event| (now, event)));
             if self.is_stopped() {
                 self.pending.push_back((now, Event::Interrupted));
             }
@@ -118,7 +137,8 @@ impl<'a> Driver<'a> {
             Stop::Waker(waker) => Interest::read(waker),
         };
         let captures = self.station.captures().iter().map(Interest::read);
-        let interests: Vec<_> = captures.chain(self.control.interests()).chain([stop]).collect();
+        let connections = self.control.interests().chain(self.flows.interests());
+        let interests: Vec<_> = captures.chain(connections).chain([stop]).collect();
         poll::wait(&interests, Some(self.station.monotonic(until))).map(drop)
     }
 

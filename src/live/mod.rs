@@ -6,9 +6,13 @@
 mod classify;
 mod control;
 mod driver;
+mod flows;
 mod station;
+mod stun;
 
 pub use classify::{Live, alone, classify};
 pub use control::Control;
 pub use driver::{Driver, Stop};
+pub use flows::Flows;
 pub use station::Station;
+pub use stun::{LiveStun, free_port, stun};

@@ -21,7 +21,8 @@ pub struct Station {
     begun: Duration,
     timeline: Timeline,
     interfaces: Vec<String>,
-    sender: RawSender,
+    /// None on a station that sends nothing of its own making.
+    sender: Option<RawSender>,
     captures: Vec<Capture>,
     guard: Option<PortGuard>,
     /// Ports held for claims to come.
@@ -36,16 +37,23 @@ impl Station {
     /// Without the privilege to send raw packets.
     pub fn open(interfaces: impl IntoIterator<Item = String>) -> os::Result<Self> {
         let interfaces: BTreeSet<_> = interfaces.into_iter().collect();
-        Ok(Self {
+        let interfaces = interfaces.into_iter().collect();
+        Ok(Self { interfaces, sender: Some(RawSender::new()?), ..Self::plain() })
+    }
+
+    /// A station that neither sends nor captures packets, and needs no privilege: for what the
+    /// host's own TCP does.
+    pub fn plain() -> Self {
+        Self {
             begun: clock::monotonic(),
             timeline: Timeline::new(),
-            interfaces: interfaces.into_iter().collect(),
-            sender: RawSender::new()?,
+            interfaces: Vec::new(),
+            sender: None,
             captures: Vec::new(),
             guard: None,
             reserved: BTreeMap::new(),
             claims: BTreeSet::new(),
-        })
+        }
     }
 
     /// The moment it is.
@@ -137,7 +145,10 @@ impl Station {
     /// # Errors
     /// When this host cannot send at all.
     pub fn send(&mut self, packet: &Packet) -> os::Result<()> {
-        match self.sender.send(&encode(packet)) {
+        let Some(sender) = &mut self.sender else {
+            return Err(os::Error::text("send", "a crafted packet", "this run has no raw socket"));
+        };
+        match sender.send(&encode(packet)) {
             Err(error) if error.kind == Kind::Blocked => Ok(()),
             sent => sent,
         }
@@ -181,6 +192,6 @@ fn event(claims: &BTreeSet<Endpoint>, packet: Packet) -> Option<Event> {
 }
 
 /// RFC 6335 §6: ports that nobody is assigned.
-const DYNAMIC_PORTS: std::ops::RangeInclusive<u16> = 49_152..=65_535;
+pub const DYNAMIC_PORTS: std::ops::RangeInclusive<u16> = 49_152..=65_535;
 
 const TRIES_FOR_EACH_PORT: usize = 10;

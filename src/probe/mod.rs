@@ -21,11 +21,13 @@ mod roles;
 mod sequence;
 mod setting;
 mod sightings;
+mod stun;
 mod volley;
 
 pub use patience::Patience;
 pub use plan::Plan;
 pub use setting::Setting;
+pub use stun::{StunProbe, StunSetting, is_another};
 
 use crate::engine::Party;
 use crate::time::Instant;

@@ -1,15 +1,20 @@
-//! What stands outside the NAT and cooperates: the reflector.
+//! What stands outside the NAT and cooperates: the reflector, and a STUN server.
 
 mod flow;
 mod limits;
 mod marks;
 mod reflector;
+mod stun;
 
 pub use limits::Limits;
 pub use reflector::Reflector;
+pub use stun::StunServer;
 
 /// The port for control connections, if none is chosen: the number of RFC 5382.
 pub const CONTROL_PORT: u16 = 5382;
+
+/// The ports for STUN, if none are chosen: that of RFC 8489 §18.6, and the next.
+pub const STUN_PORTS: [u16; 2] = [3478, 3479];
 
 /// The ports for probes, if none are chosen.
 pub const PROBE_PORTS: [u16; 2] = [5383, 5384];

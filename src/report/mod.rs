@@ -7,6 +7,7 @@ mod mask;
 mod presets;
 mod progress;
 mod remark;
+mod stun;
 mod table;
 pub mod words;
 
@@ -15,6 +16,7 @@ pub use mask::Masker;
 pub use presets::{presets_json, presets_table};
 pub use progress::{progress, serving};
 pub use remark::remark;
+pub use stun::{stun_json, stun_schema, stun_table};
 pub use table::table;
 
 /// Verdicts for the tests of whatever shows one.

@@ -4,10 +4,13 @@ use crate::engine::{Fact, Question};
 use crate::wire::Endpoint;
 
 /// Where a reflector serves, and what its firewall must let in.
-pub fn serving(control: &Endpoint, probes: &[Endpoint]) -> String {
+pub fn serving(control: &Endpoint, probes: &[Endpoint], stun: &[Endpoint]) -> String {
     let mut text = format!("serving: control connections at {control}\n");
     for probe in probes {
         text += &format!("         probes at {probe}\n");
+    }
+    for end in stun {
+        text += &format!("         STUN at {end}\n");
     }
     text + "open these TCP ports in this host's firewall, both ways; stop with Ctrl-C\n"
 }

@@ -95,7 +95,8 @@ fn troubles(troubles: &[String], width: u16) -> String {
     titled("What spoiled the run, and says nothing of the NAT", lines.collect())
 }
 
-fn titled(title: &str, lines: Vec<String>) -> String {
+/// These lines under a title; nothing without any.
+pub fn titled(title: &str, lines: Vec<String>) -> String {
     if lines.is_empty() {
         return String::new();
     }
@@ -130,7 +131,7 @@ pub fn text_of(table: &Table) -> String {
 }
 
 /// The text in lines of at most this many columns, those after the first behind `indent`.
-fn wrapped(text: &str, width: u16, indent: &str) -> String {
+pub fn wrapped(text: &str, width: u16, indent: &str) -> String {
     let (mut lines, mut line) = (Vec::new(), String::new());
     for word in text.split_whitespace() {
         let wanted = line.chars().count() + 1 + word.chars().count();

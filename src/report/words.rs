@@ -169,6 +169,9 @@ const fn remedy_to_reach(why: Unreached) -> &'static str {
             "check the address, and that this host is online; --lab tries a NAT on this machine \
              instead"
         }
+        Unreached::LocalTaken => {
+            "wait a minute, until the kernel has forgotten the last connection"
+        }
         Unreached::Unsaid => {
             "check the name and port, and that 'tso-probe serve' runs there and its control port is \
              open; --lab tries a NAT on this machine instead"

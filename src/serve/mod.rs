@@ -1,12 +1,14 @@
-//! The long-running commands: so far the reflector.
+//! The long-running commands: so far the reflector and the STUN server, a thread each.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::thread;
 
 use crate::engine::Fact;
-use crate::live::{Control, Driver, Station, Stop};
+use crate::live::{Control, Driver, Flows, Station, Stop};
+use crate::os::poll::Waker;
 use crate::os::signals::Signals;
 use crate::os::{self, entropy, link};
-use crate::rendezvous::{Limits, Reflector};
+use crate::rendezvous::{Limits, Reflector, StunServer};
 use crate::wire::Endpoint;
 
 /// Where a reflector serves.
@@ -18,6 +20,8 @@ pub struct Site {
     pub control_port: u16,
     /// The two ports for probes, at every address. No kernel listener holds them.
     pub probe_ports: [u16; 2],
+    /// The two ports for STUN, at every address.
+    pub stun_ports: [u16; 2],
 }
 
 impl Site {
@@ -28,7 +32,16 @@ impl Site {
 
     /// Where probes are taken.
     pub fn probes(&self) -> Vec<Endpoint> {
-        let of = |address: &IpAddr| self.probe_ports.map(|port| Endpoint::new(*address, port));
+        self.ends(self.probe_ports)
+    }
+
+    /// Where STUN is spoken.
+    pub fn stun(&self) -> Vec<Endpoint> {
+        self.ends(self.stun_ports)
+    }
+
+    fn ends(&self, ports: [u16; 2]) -> Vec<Endpoint> {
+        let of = |address: &IpAddr| ports.map(|port| Endpoint::new(*address, port));
         self.addresses.iter().flat_map(of).collect()
     }
 }
@@ -42,11 +55,32 @@ pub fn own_address() -> os::Result<IpAddr> {
     link::route_to(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))).map(|route| route.source)
 }
 
-/// Reflects until a signal comes. `ready` is called once the first prober would be served.
+/// Reflects and speaks STUN until a signal comes. `ready` is called once the first client would be
+/// served.
 ///
 /// # Errors
 /// When an address is not this host's, a port is taken, or privilege is lacking.
-pub fn reflect(site: &Site, signals: &Signals, ready: impl FnOnce()) -> os::Result<()> {
+pub fn serve(site: &Site, signals: &Signals, ready: impl FnOnce()) -> os::Result<()> {
+    let flows = Flows::listening(site.stun())?;
+    let waker = Waker::new()?;
+    thread::scope(|scope| {
+        let stun = scope.spawn(|| speak_stun(site, flows, &waker));
+        let reflected = reflect(site, signals, ready);
+        waker.wake();
+        let spoken = stun.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        reflected.and(spoken)
+    })
+}
+
+fn speak_stun(site: &Site, flows: Flows, waker: &Waker) -> os::Result<()> {
+    let mut server = StunServer::new(site.addresses.clone(), site.stun_ports);
+    let mut unheeded = |_: &Fact| {};
+    let (station, stop) = (Station::plain(), Stop::Waker(waker));
+    let driver = Driver::new(&mut server, station, Control::default(), stop, &mut unheeded);
+    driver.with(flows).run().map(drop)
+}
+
+fn reflect(site: &Site, signals: &Signals, ready: impl FnOnce()) -> os::Result<()> {
     let interfaces = site.addresses.iter().map(|address| link::interface_with(*address));
     let mut station = Station::open(interfaces.collect::<os::Result<Vec<_>>>()?)?;
     let endpoints = site.probes();

@@ -7,8 +7,9 @@ use rand::{RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 use super::addresses::{INTERNAL, REFLECTOR, externals, probe_endpoints};
+use super::host::Host;
 use super::link::Weather;
-use super::world::{Host, World};
+use super::world::World;
 use crate::engine::{Effort, Run};
 use crate::nat::Behaviour;
 use crate::probe::{Plan, Setting};

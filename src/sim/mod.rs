@@ -2,11 +2,13 @@
 
 pub mod addresses;
 mod classify;
+mod host;
 mod link;
 mod queue;
 mod stream;
 mod world;
 
 pub use classify::{Broken, Fault, Layout, Reflectors, classify};
+pub use host::Host;
 pub use link::{Link, Loss, Weather};
-pub use world::{Host, World};
+pub use world::World;

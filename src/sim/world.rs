@@ -2,13 +2,14 @@
 //!
 //! Time jumps from event to event. The same seed gives the same run, to the byte.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use super::host::{Host, NEVER};
 use super::link::{Link, Weather};
 use super::queue::{Queue, What};
 use super::stream::Stream;
-use crate::engine::{Event, Name, Party, Run, Step};
+use crate::engine::{Event, Name, Run, Step, Unreached};
 use crate::nat::{Behaviour, Fate, Side, Translator};
 use crate::time::Instant;
 use crate::wire::control::Message;
@@ -32,74 +33,6 @@ struct Router {
     translator: Translator,
     addresses: BTreeSet<IpAddr>,
     alarm: Instant,
-}
-
-/// A host with the party that runs on it; the first in a world is the one inside.
-pub struct Host<'a> {
-    /// Its addresses.
-    pub addresses: Vec<IpAddr>,
-    /// What runs on it.
-    pub party: Box<dyn Party + 'a>,
-    /// Control connections that it opens at the start: where from, and where to.
-    pub dials: Vec<(Endpoint, Endpoint)>,
-    /// When it goes dark, if it does: it neither hears nor speaks from then on.
-    pub dies: Option<Instant>,
-    /// An endpoint of its, whose packets the path swallows from this moment on, both ways.
-    pub cut: Option<(Endpoint, Instant)>,
-    /// Its end of a control connection, and when that is reset.
-    pub resets: Option<(Endpoint, Instant)>,
-    /// When its user loses patience.
-    pub interrupted: Option<Instant>,
-    claims: BTreeSet<Endpoint>,
-    streams: Vec<Stream>,
-    pending: VecDeque<Event>,
-    wakes: Instant,
-    /// When it is to be woken; what was scheduled for other moments is void.
-    alarm: Instant,
-    /// Whether what it said at this moment is scheduled to leave.
-    flushes: bool,
-    done: bool,
-}
-
-impl<'a> Host<'a> {
-    /// A host that opens these control connections.
-    pub fn new(
-        addresses: Vec<IpAddr>,
-        party: Box<dyn Party + 'a>,
-        dials: Vec<(Endpoint, Endpoint)>,
-    ) -> Self {
-        Self {
-            addresses,
-            party,
-            dials,
-            dies: None,
-            cut: None,
-            resets: None,
-            interrupted: None,
-            claims: BTreeSet::new(),
-            streams: Vec::new(),
-            pending: VecDeque::new(),
-            wakes: NEVER,
-            alarm: NEVER,
-            flushes: false,
-            done: false,
-        }
-    }
-
-    /// When its party, one of its streams or its user wants to act.
-    fn due(&self) -> Instant {
-        let own = self.interrupted.map_or(self.wakes, |at| at.min(self.wakes));
-        self.streams.iter().map(Stream::due).fold(own, Instant::min)
-    }
-
-    fn is_dark(&self, now: Instant) -> bool {
-        self.dies.is_some_and(|dies| dies <= now)
-    }
-
-    /// Whether what comes or goes at this endpoint is swallowed.
-    fn is_cut(&self, now: Instant, own: Endpoint) -> bool {
-        self.cut.is_some_and(|(end, at)| end == own && at <= now)
-    }
 }
 
 impl<'a> World<'a> {
@@ -222,6 +155,11 @@ impl<'a> World<'a> {
             Step::Tell(name, message) => self.tell(host, name, message),
             Step::HangUp(name) => self.hang_up(host, name),
             Step::Note(fact) if host == 0 => self.run.note(self.now, *fact),
+            // Hosts have no TCP of their own here.
+            Step::Open { flow, .. } => {
+                self.hosts[host].pending.push_back(Event::Failed(flow, Unreached::NoWay));
+            }
+            Step::Write(..) | Step::Close(..) => {}
             Step::Note(_) | Step::Wait(_) => {}
             Step::Done => self.hosts[host].done = true,
         }
@@ -400,8 +338,6 @@ impl<'a> World<'a> {
         streams.find(|stream| own.contains(&stream.remote.ip()))?.carried(number)
     }
 }
-
-const NEVER: Instant = Instant::from_nanos(u64::MAX);
 
 /// Spreads seeds that differ by one over all of them (the golden ratio of 2⁶⁴).
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;

@@ -12,6 +12,7 @@ mod liveness;
 mod mapping;
 mod row;
 mod rulings;
+mod stun;
 mod summary;
 mod trouble;
 mod unsolicited;
@@ -26,6 +27,8 @@ pub use finding::{
     Answered, BlockedAt, FilteringFinding, Finding, Findings, Frame, NoDetails, OnPortClash, Ports,
     Prediction, Proof, Unknown, UnsolicitedSynFinding,
 };
+
+pub use stun::{Agreement, Payload, Problem, StunServer, StunVerdict, judge_stun};
 
 use liveness::Liveness;
 use view::{At, View};

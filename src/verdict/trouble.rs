@@ -53,6 +53,7 @@ const fn unreached(why: Unreached) -> &'static str {
         Unreached::Refused => ": it refused the connection",
         Unreached::TimedOut => ": nothing answered",
         Unreached::NoWay => ": no way leads there",
+        Unreached::LocalTaken => ": this very connection stands already",
         Unreached::Unsaid => "",
     }
 }

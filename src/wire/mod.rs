@@ -8,6 +8,7 @@ mod codec;
 pub mod control;
 mod icmp;
 mod segment;
+pub mod stun;
 mod text;
 
 use std::net::{IpAddr, SocketAddr};

@@ -1,0 +1,69 @@
+//! STUN servers, asked.
+
+use std::net::ToSocketAddrs;
+
+use super::exit::Exit;
+use super::failure::Failure;
+use super::finish::{complain, show};
+use super::request::{Family, Form, Host, Stun};
+use super::screen::{Progress, Screen};
+use crate::engine::Fact;
+use crate::live::{self, LiveStun};
+use crate::os::entropy;
+use crate::os::signals::Signals;
+use crate::report::{self, words};
+use crate::verdict::{StunVerdict, judge_stun};
+use crate::wire::Endpoint;
+
+/// Asks them, and says what they answered.
+///
+/// # Errors
+/// When none can be asked.
+pub fn stun(request: &Stun) -> Result<Exit, Failure> {
+    let servers = request.servers.iter().map(|host| resolve(host, request.family));
+    let servers = servers.collect::<Result<Vec<_>, _>>()?;
+    let seed = request.seed.map_or_else(entropy::seed, Ok)?;
+    let local_port = request.local_port.map_or_else(|| live::free_port(seed), Ok)?;
+    let live = LiveStun { servers, local_port, patience: request.timeout, seed };
+    let signals = Signals::block()?;
+    let progress = Progress::new(request.verbosity);
+    let mut watch = |fact: &Fact| report::progress(fact).iter().for_each(|what| progress.say(what));
+    let run = live::stun(&live, &signals, &mut watch);
+    progress.end();
+    Ok(finish(request.form, &judge_stun(&run?)))
+}
+
+fn finish(form: Form, verdict: &StunVerdict) -> Exit {
+    show(&match form {
+        Form::Text => report::stun_table(verdict, Screen::of_stdout().width),
+        Form::Json => format!("{:#}\n", report::stun_json(verdict)),
+    });
+    if !verdict.external.is_empty() {
+        return Exit::Answered;
+    }
+    let told = verdict.troubles.iter().zip(&verdict.trouble);
+    let failures = told.map(|(prose, trouble)| Failure::new(prose, words::remedy_for(trouble)));
+    let mut failures: Vec<_> = failures.collect();
+    if failures.is_empty() {
+        let hint = "check names and ports (STUN over TCP is 3478), and that this host is online";
+        failures.push(Failure::new("no server named our external endpoint", hint));
+    }
+    failures.iter().for_each(complain);
+    Exit::CouldNotAsk
+}
+
+fn resolve(host: &Host, family: Option<Family>) -> Result<Endpoint, Failure> {
+    let all = (host.name.as_str(), host.port).to_socket_addrs().map_err(|error| {
+        let hint = "check the server's name, and that this host can look it up";
+        Failure::new(format!("cannot look up {}: {error}", host.name), hint)
+    })?;
+    let fits = |end: &Endpoint| match family {
+        None => true,
+        Some(Family::V4) => end.is_ipv4(),
+        Some(Family::V6) => end.is_ipv6(),
+    };
+    all.into_iter().find(fits).ok_or_else(|| {
+        let hint = "leave out --ipv4 or --ipv6, or name another server";
+        Failure::new(format!("{} has no address of that family", host.name), hint)
+    })
+}

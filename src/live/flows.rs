@@ -1,0 +1,240 @@
+//! Connections by the host's own TCP, for a loop that never blocks.
+
+use std::collections::BTreeMap;
+use std::io::{self, ErrorKind};
+
+use crate::engine::{Bind, End, Event, Flow, How, Unreached};
+use crate::os;
+use crate::os::poll::{Interest, Want};
+use crate::os::tcp::{self, Listener, Options, Progress, Stream};
+use crate::wire::Endpoint;
+
+/// All connections of a party.
+#[derive(Default)]
+pub struct Flows {
+    listeners: Vec<Listener>,
+    links: BTreeMap<Flow, Link>,
+    accepted: u32,
+}
+
+struct Link {
+    stream: Stream,
+    stands: bool,
+    /// Whether more may come, and is of interest.
+    hears: bool,
+    outgoing: Vec<u8>,
+}
+
+impl Flows {
+    /// Begins to open a connection.
+    ///
+    /// # Errors
+    /// When the local endpoint is taken or not this host's.
+    pub fn open(
+        &mut self,
+        flow: Flow,
+        from: Bind,
+        to: Endpoint,
+        options: &Options,
+    ) -> os::Result<()> {
+        let bind = match from {
+            Bind::Kernel => tcp::Bind::Kernel,
+            Bind::Shared(local) => tcp::Bind::Shared(local),
+        };
+        self.links.insert(flow, Link::new(tcp::connect(bind, to, options)?));
+        Ok(())
+    }
+
+    /// Whatever connects to these endpoints.
+    ///
+    /// # Errors
+    /// When one is taken or not this host's.
+    pub fn listening(endpoints: impl IntoIterator<Item = Endpoint>) -> os::Result<Self> {
+        let mut flows = Self::default();
+        endpoints.into_iter().try_for_each(|on| flows.listen(on))?;
+        Ok(flows)
+    }
+
+    fn listen(&mut self, on: Endpoint) -> os::Result<()> {
+        self.listeners.push(tcp::listen(tcp::Bind::Exact(on), MOST_WAITING)?);
+        Ok(())
+    }
+
+    /// Sends these octets as soon as the peer takes them. One who does not read loses the
+    /// connection.
+    pub fn write(&mut self, flow: Flow, octets: &[u8]) -> Option<Event> {
+        let link = self.links.get_mut(&flow)?;
+        link.outgoing.extend(octets);
+        let full = link.outgoing.len() > MOST_UNREAD;
+        let end = link.flush().or(full.then_some(End::Abandoned))?;
+        self.links.remove(&flow);
+        Some(Event::Ended(flow, end))
+    }
+
+    /// Reads nothing more from a peer.
+    pub fn close_ears(&mut self, flow: Flow) {
+        if let Some(link) = self.links.get_mut(&flow) {
+            link.hears = false;
+        }
+    }
+
+    /// Ends a connection.
+    pub fn close(&mut self, flow: Flow, how: How) {
+        let Some(mut link) = self.links.remove(&flow) else { return };
+        if how == How::Reset {
+            return link.stream.reset();
+        }
+        link.flush();
+        // A peer who has gone already needs no goodbye.
+        let _ = link.stream.finish();
+    }
+
+    /// What to wait for.
+    pub fn interests(&self) -> impl Iterator<Item = Interest<'_>> {
+        let listeners = self.listeners.iter().map(Interest::read);
+        listeners.chain(self.links.values().filter_map(Link::interest))
+    }
+
+    /// What has happened on all connections.
+    pub fn happened(&mut self) -> Vec<Event> {
+        let mut events = Vec::new();
+        self.accept(&mut events);
+        let mut ends = Vec::new();
+        self.links.retain(|flow, link| {
+            let end = link.happened(*flow, &mut events);
+            // Whoever has said all may still be answered.
+            let goes_on = matches!(end, None | Some(Event::Ended(_, End::Finished)));
+            ends.extend(end);
+            goes_on
+        });
+        events.extend(ends);
+        events
+    }
+
+    /// Whoever comes when there are too many already is shown out at once.
+    fn accept(&mut self, events: &mut Vec<Event>) {
+        let options = Options::default();
+        let mut accepted = Vec::new();
+        for listener in &self.listeners {
+            while let Ok(Some(stream)) = listener.accept(&options) {
+                accepted.push(stream);
+            }
+        }
+        for stream in accepted {
+            let Ok(local) = stream.local() else { continue };
+            if self.links.len() >= MOST_LINKS {
+                stream.reset();
+                continue;
+            }
+            let flow = Flow(Flow::FIRST_ACCEPTED + self.accepted);
+            self.accepted = (self.accepted + 1) % Flow::FIRST_ACCEPTED;
+            let remote = stream.remote();
+            self.links.insert(flow, Link { stands: true, ..Link::new(stream) });
+            events.push(Event::Accepted { flow, local, remote });
+        }
+    }
+}
+
+impl Link {
+    const fn new(stream: Stream) -> Self {
+        Self { stream, stands: false, hears: true, outgoing: Vec::new() }
+    }
+
+    /// Whoever does not take what it is told is not asked for more.
+    fn is_heard(&self) -> bool {
+        self.hears && self.outgoing.len() < ENOUGH
+    }
+
+    fn interest(&self) -> Option<Interest<'_>> {
+        let writing = !self.stands || !self.outgoing.is_empty();
+        let want = match (self.is_heard(), writing) {
+            (true, true) => Want::Both,
+            (true, false) => Want::Read,
+            (false, true) => Want::Write,
+            (false, false) => return None,
+        };
+        Some(Interest { want, ..Interest::read(&self.stream) })
+    }
+
+    /// Whatever has happened; the last of it, if this is the end.
+    fn happened(&mut self, flow: Flow, events: &mut Vec<Event>) -> Option<Event> {
+        if !self.stands {
+            match self.stream.progress() {
+                Progress::Pending => return None,
+                Progress::Failed(error) => return Some(Event::Failed(flow, unreached(&error))),
+                Progress::Established => {}
+            }
+            let Ok(local) = self.stream.local() else {
+                return Some(Event::Failed(flow, Unreached::Unsaid));
+            };
+            self.stands = true;
+            events.push(Event::Opened { flow, local });
+        }
+        let end = self.flush().or_else(|| self.read(flow, events));
+        end.map(|end| Event::Ended(flow, end))
+    }
+
+    fn flush(&mut self) -> Option<End> {
+        while self.stands && !self.outgoing.is_empty() {
+            match self.stream.write(&self.outgoing) {
+                Ok(Some(written)) => drop(self.outgoing.drain(..written)),
+                Ok(None) => return None,
+                Err(error) => return Some(end(&error)),
+            }
+        }
+        None
+    }
+
+    /// Reads what has come, but no more at a time than others can wait for.
+    fn read(&mut self, flow: Flow, events: &mut Vec<Event>) -> Option<End> {
+        if !self.is_heard() {
+            return None;
+        }
+        let mut buffer = [0; 8 * 1024];
+        match self.stream.read(&mut buffer) {
+            Ok(Some(0)) => {
+                self.hears = false;
+                Some(End::Finished)
+            }
+            Ok(Some(read)) => {
+                events.push(Event::Read(flow, buffer[..read].to_vec()));
+                None
+            }
+            Ok(None) => None,
+            Err(error) => Some(end(&error)),
+        }
+    }
+}
+
+/// What the host's TCP says of an attempt that failed.
+fn unreached(error: &io::Error) -> Unreached {
+    match error.kind() {
+        ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset => Unreached::Refused,
+        ErrorKind::TimedOut => Unreached::TimedOut,
+        ErrorKind::AddrNotAvailable => Unreached::LocalTaken,
+        ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => Unreached::NoWay,
+        _ => Unreached::Unsaid,
+    }
+}
+
+/// What it says of a connection that ended.
+fn end(error: &io::Error) -> End {
+    match error.kind() {
+        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => End::Reset,
+        ErrorKind::TimedOut => End::TimedOut,
+        _ => End::Abandoned,
+    }
+}
+
+/// As in a listener's second argument: more than come at once.
+const MOST_WAITING: u16 = 64;
+
+/// What parties allow is lower; this bounds what a flood can hold open, and stays below the number
+/// of descriptors that a process commonly has.
+const MOST_LINKS: usize = 768;
+
+/// What a peer may leave unread and still be read.
+const ENOUGH: usize = 32 * 1024;
+
+/// What a peer may leave unread: every report of a long run.
+const MOST_UNREAD: usize = 1024 * 1024;
