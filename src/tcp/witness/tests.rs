@@ -345,16 +345,10 @@ fn a_reset_before_any_data_takes_the_opening_back_and_a_later_one_does_not() {
 
 #[test]
 fn an_error_about_size_fails_nothing() {
-    let only = Sighting {
-        packet: "192.0.2.1 > 10.0.0.2 icmp 3/4 [10.0.0.2:5000 > 203.0.113.5:7000 seq 100 ttl 1] \
-                 ttl 64 id 0"
-            .parse()
-            .expect("an ICMP error"),
-        ..sighting("0.1 A < S 300:300(0)", &FAMILIES[0])
-    };
-    let trace = [sighting("0.0 A > S 100:100(0)", &FAMILIES[0]), only];
-    let vantages = Vantages { a: Some(FAMILIES[0][0]), b: None };
-    assert_eq!(witness(&trace, &vantages).outcome, Outcome::TimedOut);
+    for (ends, size) in FAMILIES.iter().zip(["3/4", "2/0"]) {
+        let lines = format!("0.0 A > S 100:100(0)\n0.1 A < icmp {size} seq 100");
+        assert_eq!(seen_between(&lines, ends).outcome, Outcome::TimedOut);
+    }
 }
 
 #[test]

@@ -154,12 +154,13 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The TSvals of the SYNs this way.
+    /// The TSvals of the SYNs this way; zero marks nothing.
     fn stamps(&self, inbound: bool, iss: Seq) -> impl Iterator<Item = u32> {
         let syns = self
             .way(inbound)
             .filter(move |seen| seen.segment.flags.contains(Flags::SYN) && seen.segment.seq == iss);
-        syns.filter_map(|seen| seen.segment.options.timestamps()).map(|(value, _)| value)
+        let values = syns.filter_map(|seen| seen.segment.options.timestamps());
+        values.map(|(value, _)| value).filter(|value| *value != 0)
     }
 
     /// Whether the bare SYN of the other side arrived here while this side was in SYN-SENT.
@@ -341,7 +342,7 @@ impl<'a> View<'a> {
             Outcome::Open
         } else if self.is_refused() {
             Outcome::Refused
-        } else if !self.errors.is_empty() {
+        } else if self.errors.iter().any(|(_, seq)| self.own.is_some_and(|own| own.iss == *seq)) {
             Outcome::Failed
         } else {
             Outcome::TimedOut
