@@ -156,9 +156,12 @@ impl Host {
         if segment.is_syn_ack() && segment.seq + 1 == self.expected {
             return self.take_crossing_syn_ack(segment);
         }
+        // First: what lies outside of the window draws an ACK; a SYN does wherever it lies (RFC 5961
+        // §4.2), also after a passive OPEN, which RFC 9293 would send back to LISTEN.
         if segment.flags.contains(Flags::SYN) || !self.is_in_window(segment) {
             return Some(self.ack());
         }
+        // Fifth: without an ACK it is dropped.
         if !segment.flags.contains(Flags::ACK) {
             return None;
         }

@@ -2,7 +2,7 @@
 //!
 //! A line is a time in seconds, the end at whose interface the packet was seen, `>` if it left there
 //! or `<` if it came in, and the segment without what does not matter here: ports, window, TTL.
-//! `A < icmp 3/3 seq 100` is an ICMP error about what A sent.
+//! `A < icmp unreachable seq 100` is an ICMP error about what A sent.
 
 mod agree;
 
@@ -141,14 +141,14 @@ fn the_end_that_was_crossed_cannot_tell_whether_its_own_syn_or_the_answer_to_it_
 fn an_icmp_error_about_the_only_syn_proves_a_half_crossing_from_one_end() {
     let trace = "
         0.000 A > S 100:100(0)
-        0.020 A < icmp 11/0 seq 100
+        0.020 A < icmp expired seq 100
         0.040 A < S 300:300(0)
         0.040 A > S. 100:100(0) ack 301
         0.140 A < . 301:301(0) ack 101";
     assert_eq!(opened(trace), CROSSED_BY_B);
     let repeated = trace.replace("0.040 A < S 3", "0.030 A > S 100:100(0)\n0.040 A < S 3");
     assert_eq!(opened(&repeated), PERHAPS_CROSSED_TOO_BY_A);
-    let about_the_syn_ack = both(HALF_AT_A, "0.150 A < icmp 11/0 seq 100");
+    let about_the_syn_ack = both(HALF_AT_A, "0.150 A < icmp expired seq 100");
     assert_eq!(opened(&about_the_syn_ack), PERHAPS_CROSSED_TOO_BY_A);
 }
 
@@ -293,6 +293,17 @@ fn order_at_the_interface_is_not_taken_for_order_in_the_host() {
 }
 
 #[test]
+fn a_syn_ack_that_comes_before_the_host_has_answered_the_syn_leaves_it_crossed() {
+    let trace = "
+        0.000 A > S 100:100(0)
+        0.040 A < S 300:300(0)
+        0.040 A < S. 300:300(0) ack 101
+        0.040 A > S. 100:100(0) ack 301";
+    assert_eq!(opened(trace), Opening::Crossed);
+    assert_eq!(states(trace)[2], (Side::A, SynReceived, Established, 3));
+}
+
+#[test]
 fn states_change_when_the_packet_came_that_changed_them() {
     let expected = [
         (Side::A, Closed, SynSent, 1),
@@ -310,7 +321,7 @@ fn what_does_not_open_has_no_opening() {
         ("0.0 A > S 100:100(0)\n1.0 A > S 100:100(0)", Outcome::TimedOut),
         ("0.0 A > S 100:100(0)\n0.1 A < R. 0:0(0) ack 101", Outcome::Refused),
         ("0.0 B < S 100:100(0)\n0.0 B > R. 0:0(0) ack 101", Outcome::Refused),
-        ("0.0 A > S 100:100(0)\n0.1 A < icmp 3/1 seq 100", Outcome::Failed),
+        ("0.0 A > S 100:100(0)\n0.1 A < icmp unreachable seq 100", Outcome::Failed),
         ("0.0 A > S 100:100(0)\n0.1 A < R 0:0(0)", Outcome::TimedOut),
         ("", Outcome::TimedOut),
     ];
@@ -344,10 +355,13 @@ fn a_reset_before_any_data_takes_the_opening_back_and_a_later_one_does_not() {
 }
 
 #[test]
-fn an_error_about_size_fails_nothing() {
-    for (ends, size) in FAMILIES.iter().zip(["3/4", "2/0"]) {
-        let lines = format!("0.0 A > S 100:100(0)\n0.1 A < icmp {size} seq 100");
-        assert_eq!(seen_between(&lines, ends).outcome, Outcome::TimedOut);
+fn an_error_that_gives_nothing_up_fails_nothing_and_proves_nothing() {
+    for kind in ["too-big", "redirect"] {
+        let error = format!("0.020 A < icmp {kind} seq 100");
+        let unanswered = both("0.000 A > S 100:100(0)", &error);
+        assert_eq!(seen(&unanswered).outcome, Outcome::TimedOut);
+        let (first, rest) = HALF_AT_A.trim().split_once('\n').expect("lines");
+        assert_eq!(opened(&both(&both(first, &error), rest)), PERHAPS_CROSSED_TOO_BY_A);
     }
 }
 
@@ -444,6 +458,7 @@ fn sighting(line: &str, ends: &[Vantage; 2]) -> Sighting {
     let line = match what.strip_prefix("icmp ").and_then(|error| error.split_once(' ')) {
         Some((kind, seq)) => {
             let (from, to) = (remote.ip(), local.ip());
+            let kind = icmp_type(kind, from.is_ipv4());
             format!("{from} > {to} icmp {kind} [{local} > {remote} {seq} ttl 1]")
         }
         None => match what.split_once(" <") {
@@ -453,6 +468,20 @@ fn sighting(line: &str, ends: &[Vantage; 2]) -> Sighting {
     };
     let packet = format!("{line} ttl 64 id 0").parse().expect("a packet");
     Sighting { at: Instant::from_nanos((seconds * 1e9).round() as u64), vantage, inbound, packet }
+}
+
+/// Type and code, of RFC 792 or RFC 4443; IPv6's redirect quotes nothing that is kept.
+fn icmp_type(name: &str, is_ipv4: bool) -> &'static str {
+    match (name, is_ipv4) {
+        ("unreachable", true) => "3/1",
+        ("unreachable", false) => "1/0",
+        ("expired", true) => "11/0",
+        ("expired", false) => "3/0",
+        ("too-big", true) => "3/4",
+        ("too-big" | "redirect", false) => "2/0",
+        ("redirect", true) => "5/1",
+        _ => panic!("'{name}' is no error"),
+    }
 }
 
 fn end(text: &str) -> Endpoint {

@@ -104,13 +104,17 @@ impl<'a> View<'a> {
         sighting.packet.endpoints() == Some(ends)
     }
 
-    /// Whether it is about a segment of ours that somebody gave up, rather than about its size
-    /// (RFC 1191 §4, RFC 8201 §4).
+    /// Whether it says that a segment of ours was given up: unreachable, expired or malformed. That it
+    /// was too large is no such end (RFC 1191 §4, RFC 8201 §4); a redirect went on, and RFC 9293
+    /// §3.9.2.2 has a source quench ignored.
     fn is_fatal(&self, icmp: &Icmp) -> bool {
         let Vantage { local, remote } = self.vantage;
-        let is_size =
-            if local.is_ipv4() { (icmp.kind, icmp.code) == (3, 4) } else { icmp.kind == 2 };
-        !is_size && (icmp.quote.source, icmp.quote.destination) == (local, remote)
+        let is_end = match (local.is_ipv4(), icmp.kind) {
+            (true, 3) => icmp.code != 4,
+            (true, kind) => matches!(kind, 11 | 12),
+            (false, kind) => matches!(kind, 1 | 3 | 4),
+        };
+        is_end && (icmp.quote.source, icmp.quote.destination) == (local, remote)
     }
 
     /// The last SYN this way that the other side acknowledged, else the last one: what is left of
