@@ -10,6 +10,7 @@
 
 pub mod time;
 pub mod wire;
+pub mod tcp;
 pub mod nat;
 pub mod engine;
 pub mod rendezvous;

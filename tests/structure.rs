@@ -8,9 +8,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules in order: each imports only what stands before it.
-const ORDER: [&str; 17] = [
+const ORDER: [&str; 18] = [
     "time",
     "wire",
+    "tcp",
     "nat",
     "engine",
     "rendezvous",

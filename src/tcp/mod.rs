@@ -1,0 +1,14 @@
+//! How TCP connections open (RFC 9293 §3.5, §3.10.7): what a host answers, with profiles of real
+//! stacks, and what an onlooker may conclude from the packets.
+//!
+//! ```text
+//!  Host ⇄ Host ──> packets at an interface ──> witness ──> opening, outcome, states
+//! ```
+
+mod host;
+mod witness;
+mod words;
+
+pub use host::{Host, Profile};
+pub use witness::{Sighting, Testimony, Transition, Vantage, Vantages, witness};
+pub use words::{Opening, Outcome, Side, State};

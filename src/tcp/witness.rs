@@ -1,0 +1,165 @@
+//! What an onlooker may conclude of how one TCP connection was opened, from the packets seen at one
+//! end's interface or at both.
+//!
+//! Which bare SYN crossed is asked of each direction on its own: at the interface where the SYN
+//! arrives this is seen; at the other it is inferred from what came back, or stays unknown. The two
+//! answers together name the [`Opening`].
+//!
+//! A vantage is taken to have seen every packet of its interface, in order. No clock is compared with
+//! another: what counts is the order at each interface alone.
+
+mod view;
+
+use view::{Arrival, View};
+
+use super::{Opening, Outcome, Side, State};
+use crate::time::Instant;
+use crate::wire::{Endpoint, Packet};
+
+/// A packet seen at the interface of one end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sighting {
+    /// When, on that end's clock.
+    pub at: Instant,
+    /// At whose interface.
+    pub vantage: Side,
+    /// Whether it came in there; else it left.
+    pub inbound: bool,
+    /// The packet as it looked there.
+    pub packet: Packet,
+}
+
+/// By which endpoints the connection is known at one end; NATs make them differ between the ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Vantage {
+    /// This end's own.
+    pub local: Endpoint,
+    /// Where it sends to.
+    pub remote: Endpoint,
+}
+
+/// Which ends were watched. Being watched matters even if nothing arrived: then nothing did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Vantages {
+    /// The end called a, if it was.
+    pub a: Option<Vantage>,
+    /// The end called b, if it was.
+    pub b: Option<Vantage>,
+}
+
+/// What the packets prove.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Testimony {
+    /// How the connection was opened.
+    pub opening: Opening,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// How the ends that were watched changed state: a's changes, then b's.
+    pub states: Vec<Transition>,
+}
+
+/// One end went from one state to another (RFC 9293 §3.3.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transition {
+    /// Which end.
+    pub side: Side,
+    /// The state before.
+    pub from: State,
+    /// The state after.
+    pub to: State,
+    /// When the packet that caused it was seen, on that end's clock.
+    pub at: Instant,
+    /// The packet that caused it: its place in the trace, from 1.
+    pub frame: usize,
+}
+
+/// What the packets of one connection prove of how it was opened. Packets of other connections, and
+/// those seen where nobody watched, are passed over; of several attempts the last one counts to which
+/// the other end answered.
+///
+/// The sightings of one vantage come in the order in which its interface saw them.
+pub fn witness(trace: &[Sighting], vantages: &Vantages) -> Testimony {
+    let view = |side, vantage: Option<Vantage>| {
+        vantage.map(|vantage| View::new(trace, side, vantage)).filter(|view| !view.is_empty())
+    };
+    match (view(Side::A, vantages.a), view(Side::B, vantages.b)) {
+        (Some(a), Some(b)) if View::are_one_attempt(&a, &b) => from_both(&a, &b),
+        // Segments that cannot be matched across the ends prove nothing together.
+        (Some(a), Some(b)) => from_one(if a.is_open() || !b.is_open() { &a } else { &b }),
+        (Some(view), None) | (None, Some(view)) => from_one(&view),
+        (None, None) => {
+            Testimony { opening: Opening::None, outcome: Outcome::TimedOut, states: Vec::new() }
+        }
+    }
+}
+
+fn from_one(view: &View<'_>) -> Testimony {
+    let (outbound, inbound) = (view.own_arrival(), view.arrival());
+    Testimony {
+        opening: opening(view, outbound, inbound),
+        outcome: view.outcome(),
+        states: view.states(),
+    }
+}
+
+fn opening(view: &View<'_>, outbound: Arrival, inbound: Arrival) -> Opening {
+    if !view.is_open() {
+        return Opening::None;
+    }
+    if view.is_self_connect() {
+        return Opening::SelfConnect;
+    }
+    if view.shows_split() {
+        return Opening::SplitHandshake;
+    }
+    match named(view.side, outbound, inbound) {
+        // RFC 9293 §3.10.7.2: it listened; that the other connected is all there is to know.
+        Opening::ThreeWay if view.is_passive() => Opening::Accepted,
+        opening => opening,
+    }
+}
+
+fn from_both(a: &View<'_>, b: &View<'_>) -> Testimony {
+    let opening = if !a.is_open() && !b.is_open() {
+        Opening::None
+    } else if a.is_self_connect() || b.is_self_connect() {
+        Opening::SelfConnect
+    } else if a.shows_split() || b.shows_split() {
+        Opening::SplitHandshake
+    } else {
+        // Where it arrives a SYN is seen; what its sender infers fills the gap.
+        let to_b = b.arrival().or(a.own_arrival());
+        let to_a = a.arrival().or(b.own_arrival());
+        named(Side::A, to_b, to_a)
+    };
+    let outcomes = [a.outcome(), b.outcome()];
+    // One end that opened is proof enough, unless a reset took it back.
+    let order = [Outcome::Reset, Outcome::Open, Outcome::Refused, Outcome::Failed];
+    let outcome = order.into_iter().find(|outcome| outcomes.contains(outcome));
+    Testimony {
+        opening,
+        outcome: outcome.unwrap_or(Outcome::TimedOut),
+        states: [a.states(), b.states()].concat(),
+    }
+}
+
+/// The name of what became of the bare SYN of `side`, and of the other one, in a connection that was
+/// opened.
+const fn named(side: Side, outbound: Arrival, inbound: Arrival) -> Opening {
+    use Arrival::{InSynSent, Missed, Unknown};
+    let other = side.opposite();
+    match (outbound, inbound) {
+        (InSynSent, InSynSent) => Opening::Crossed,
+        (InSynSent, Missed) => Opening::HalfCrossed { crossed_syn: side },
+        (Missed, InSynSent) => Opening::HalfCrossed { crossed_syn: other },
+        (InSynSent, Unknown) => Opening::CrossedOrHalfCrossed { crossed_syn: side },
+        (Unknown, InSynSent) => Opening::CrossedOrHalfCrossed { crossed_syn: other },
+        (Missed, Missed) => Opening::ThreeWay,
+        (Unknown, Missed) | (Missed, Unknown) => Opening::ThreeWayOrHalfCrossed,
+        // A SYN that came in and went unanswered, and nothing that answers ours: a gap in the trace.
+        (Unknown, Unknown) => Opening::None,
+    }
+}
+
+#[cfg(test)]
+mod tests;
