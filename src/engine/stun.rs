@@ -23,7 +23,7 @@ pub struct StunAsked {
 #[serde(tag = "outcome", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum StunOutcome {
     /// A success.
-    Answered(StunAnswer),
+    Answered(Box<StunAnswer>),
     /// No connection came to be.
     Unreached {
         /// Why not.

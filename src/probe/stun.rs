@@ -150,7 +150,11 @@ impl StunProbe {
     /// Nothing more comes: one answer is enough.
     fn end(&mut self, now: Instant, flow: Flow, otherwise: StunOutcome) {
         let first = self.asked.get_mut(&flow).and_then(|server| server.first.take());
-        self.conclude(now, flow, first.map_or(otherwise, StunOutcome::Answered));
+        self.conclude(
+            now,
+            flow,
+            first.map_or(otherwise, |answer| StunOutcome::Answered(answer.into())),
+        );
     }
 
     fn is_done(&self) -> bool {
@@ -243,7 +247,7 @@ fn refused(message: &Message) -> StunOutcome {
 /// Two answers on one connection: the mapping cannot have changed between them.
 fn agreed(first: StunAnswer, second: &StunAnswer) -> StunOutcome {
     if first.external == second.external {
-        return StunOutcome::Answered(first);
+        return StunOutcome::Answered(first.into());
     }
     nonsense(format!("asked twice, it saw {} and {}", first.external, second.external))
 }

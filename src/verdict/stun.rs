@@ -461,7 +461,8 @@ mod tests {
             software: None,
             round_trip: Duration::from_millis(5),
         });
-        let outcome = answer.map_or(StunOutcome::Silent, StunOutcome::Answered);
+        let outcome =
+            answer.map_or(StunOutcome::Silent, |answer| StunOutcome::Answered(answer.into()));
         Fact::Stun(StunAsked { server: end(server), named_by: named_by.map(end), outcome })
     }
 
