@@ -205,7 +205,7 @@ mod tests {
             trouble: Vec::new(),
         };
         let text = stun_table(&verdict, 80);
-        assert_eq!(text, EXPECTED);
+        assert_eq!(format!("\n{text}"), EXPECTED);
     }
 
     fn found<T>(value: Option<T>) -> Finding<T> {
@@ -213,7 +213,7 @@ mod tests {
         Finding::Known { value, details: Default::default(), proof: Default::default() }
     }
 
-    const EXPECTED: &str = "\
+    const EXPECTED: &str = "
   Server                Local              External            Round trip
 ───────────────────────────────────────────────────────────────────────────
   203.0.113.10:3478     192.168.1.2:5000   198.51.100.1:5000   12.3 ms
