@@ -231,7 +231,7 @@ const MOST_WAITING: u16 = 64;
 
 /// What parties allow is lower; this bounds what a flood can hold open, and stays below the number
 /// of descriptors that a process commonly has.
-const MOST_LINKS: usize = 768;
+const MOST_LINKS: usize = 640;
 
 /// What a peer may leave unread and still be read.
 const ENOUGH: usize = 32 * 1024;

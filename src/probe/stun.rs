@@ -305,3 +305,151 @@ impl Party for StunProbe {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SERVER: &str = "203.0.113.10:3478";
+    const OTHER: &str = "203.0.113.11:3479";
+
+    #[test]
+    fn a_server_that_names_another_address_is_asked_at_all_four_endpoints_at_once() {
+        let mut probe = probe();
+        assert_eq!(opened(&mut probe), [SERVER]);
+        answer(&mut probe, Some(OTHER));
+        let rest = ["203.0.113.10:3479", "203.0.113.11:3478", OTHER];
+        assert_eq!(opened(&mut probe), rest);
+    }
+
+    #[test]
+    fn a_server_that_names_none_is_done_with_its_answer() {
+        let mut probe = probe();
+        opened(&mut probe);
+        answer(&mut probe, None);
+        assert_eq!(outcomes(&mut probe).len(), 1);
+        assert_eq!(probe.poll(Instant::START), Step::Close(Flow(0), How::Fin));
+        assert_eq!(probe.poll(Instant::START), Step::Done);
+    }
+
+    #[test]
+    fn silence_before_and_after_the_connection_is_told_apart() {
+        let late = Instant::START + PATIENCE;
+        let mut unreached = probe();
+        opened(&mut unreached);
+        let why = Unreached::TimedOut;
+        assert_eq!(outcome(&mut unreached, late), StunOutcome::Unreached { why });
+        let mut silent = probe();
+        opened(&mut silent);
+        connect(&mut silent);
+        assert_eq!(outcome(&mut silent, late), StunOutcome::Silent);
+    }
+
+    #[test]
+    fn a_foreign_transaction_is_nonsense() {
+        let mut probe = probe();
+        opened(&mut probe);
+        connect(&mut probe);
+        let foreign = Message::request(Transaction::new(1));
+        let answer = Message::response(&foreign, Class::Success, Vec::new()).write();
+        probe.handle(Instant::START, Event::Read(Flow(0), answer));
+        let outcome = outcome(&mut probe, Instant::START);
+        assert!(matches!(outcome, StunOutcome::Nonsense { .. }), "{outcome:?}");
+    }
+
+    #[test]
+    fn an_interrupted_run_says_so_and_ends() {
+        let mut probe = probe();
+        opened(&mut probe);
+        probe.handle(Instant::START, Event::Interrupted);
+        let interrupted = Fact::Trouble(Trouble::Interrupted);
+        assert_eq!(probe.poll(Instant::START), Step::Note(interrupted.into()));
+    }
+
+    #[test]
+    fn another_address_is_one_that_a_server_there_can_have() {
+        for (other, is_other) in [
+            ("203.0.113.11:3479", true),
+            ("203.0.113.10:3479", false),
+            ("203.0.113.11:3478", false),
+            ("203.0.113.11:0", false),
+            ("127.0.0.1:22", false),
+            ("192.168.1.1:80", false),
+            ("0.0.0.0:80", false),
+            ("224.0.0.1:80", false),
+            ("255.255.255.255:80", false),
+            ("[2001:db8::1]:3479", false),
+        ] {
+            assert_eq!(is_another(end(SERVER), end(other)), is_other, "{other}");
+        }
+        assert!(is_another(end("10.0.0.1:1"), end("10.0.0.2:2")), "a server of one's own site");
+    }
+
+    fn probe() -> StunProbe {
+        let (servers, local) = (vec![end(SERVER)], vec![end("192.168.1.2:4000")]);
+        StunProbe::new(StunSetting { servers, local, patience: PATIENCE, seed: 7 })
+    }
+
+    /// Where it wants connections to now.
+    fn opened(probe: &mut StunProbe) -> Vec<String> {
+        let mut opened = Vec::new();
+        loop {
+            match probe.poll(Instant::START) {
+                Step::Open { to, from, .. } => {
+                    assert_eq!(from, Bind::Shared(end("192.168.1.2:4000")));
+                    opened.push(to.to_string());
+                }
+                Step::Wait(_) => return opened,
+                _ => {}
+            }
+        }
+    }
+
+    fn connect(probe: &mut StunProbe) {
+        let local = end("192.168.1.2:4000");
+        probe.handle(Instant::START, Event::Opened { flow: Flow(0), local });
+        assert!(matches!(probe.poll(Instant::START), Step::Write(Flow(0), _)));
+    }
+
+    /// Has the server answer both requests.
+    fn answer(probe: &mut StunProbe, other: Option<&str>) {
+        connect(probe);
+        for transaction in probe.asked[&Flow(0)].transactions.clone() {
+            let mut attributes = vec![Attribute::XorMapped(end("198.51.100.1:40000"))];
+            attributes.extend(other.map(end).map(Attribute::OtherAddress));
+            let request = Message::request(transaction);
+            let answer = Message::response(&request, Class::Success, attributes).write();
+            probe.handle(Instant::START, Event::Read(Flow(0), answer));
+        }
+    }
+
+    fn outcomes(probe: &mut StunProbe) -> Vec<StunOutcome> {
+        let mut outcomes = Vec::new();
+        while let Some(Step::Note(fact)) = probe.steps.front().cloned() {
+            probe.steps.pop_front();
+            if let Fact::Stun(asked) = *fact {
+                outcomes.push(asked.outcome);
+            }
+        }
+        outcomes
+    }
+
+    fn outcome(probe: &mut StunProbe, now: Instant) -> StunOutcome {
+        loop {
+            match probe.poll(now) {
+                Step::Note(fact) => match *fact {
+                    Fact::Stun(asked) => return asked.outcome,
+                    fact => panic!("{fact:?}"),
+                },
+                Step::Wait(_) | Step::Done => panic!("nothing came of it"),
+                _ => {}
+            }
+        }
+    }
+
+    fn end(text: &str) -> Endpoint {
+        text.parse().expect("an endpoint")
+    }
+
+    const PATIENCE: Duration = Duration::from_secs(5);
+}

@@ -11,19 +11,28 @@ use crate::verdict::Verdict;
 pub const SCHEMA: &str = "tso-probe/classify/1";
 
 /// The verdict as one JSON object, its schema's name first.
-///
-/// # Panics
-/// Never: a verdict has string keys alone.
 pub fn json(verdict: &Verdict) -> Value {
-    let answer = Answer { schema: SchemaName::Classify, verdict };
-    serde_json::to_value(answer).expect("a verdict has string keys alone")
+    object(&Answer { schema: SchemaName::Classify, verdict })
 }
 
 /// The JSON Schema of what [`json`] returns.
 pub fn schema() -> Value {
+    schema_of::<Answer<'_>>(SCHEMA)
+}
+
+/// An answer of any command as one JSON object.
+///
+/// # Panics
+/// If it has keys that are no strings.
+pub fn object(answer: &impl Serialize) -> Value {
+    serde_json::to_value(answer).expect("an answer has string keys alone")
+}
+
+/// The JSON Schema of an answer, under its name.
+pub fn schema_of<T: JsonSchema>(name: &str) -> Value {
     let generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
-    let mut schema = generator.into_root_schema_for::<Answer<'_>>();
-    schema.insert("title".to_owned(), SCHEMA.into());
+    let mut schema = generator.into_root_schema_for::<T>();
+    schema.insert("title".to_owned(), name.into());
     schema.to_value()
 }
 

@@ -1,6 +1,6 @@
 //! What goes on, in words, from the facts as they are noted.
 
-use crate::engine::{Fact, Question};
+use crate::engine::{Fact, Question, StunOutcome};
 use crate::wire::Endpoint;
 
 /// Where a reflector serves, and what its firewall must let in.
@@ -27,6 +27,11 @@ pub fn progress(fact: &Fact) -> Option<String> {
         Fact::Asked { question: Question::Mapping, .. } => Some("opening mappings".to_owned()),
         Fact::Asked { question: Question::UnsolicitedSyn, .. } => {
             Some("knocking from outside, then listening".to_owned())
+        }
+        Fact::Stun(asked) => {
+            let answered = matches!(asked.outcome, StunOutcome::Answered(_));
+            let what = if answered { "has answered" } else { "gave no answer" };
+            Some(format!("{} {what}", asked.server))
         }
         Fact::ListenedUntil { .. } => Some("collecting reports".to_owned()),
         _ => None,

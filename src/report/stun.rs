@@ -1,10 +1,10 @@
 //! What `stun` answers, as a table and as JSON.
 
 use schemars::JsonSchema;
-use schemars::generate::SchemaSettings;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::json::{object, schema_of};
 use super::table::{plain, text_of, titled, wrapped};
 use super::words;
 use crate::nat::Mapping;
@@ -15,20 +15,13 @@ use crate::wire::Endpoint;
 const SCHEMA: &str = "tso-probe/stun/1";
 
 /// The verdict as one JSON object, its schema's name first.
-///
-/// # Panics
-/// Never: a verdict has string keys alone.
 pub fn stun_json(verdict: &StunVerdict) -> Value {
-    let answer = Answer { schema: SchemaName::Stun, verdict };
-    serde_json::to_value(answer).expect("a verdict has string keys alone")
+    object(&Answer { schema: SchemaName::Stun, verdict })
 }
 
 /// The JSON Schema of what [`stun_json`] returns.
 pub fn stun_schema() -> Value {
-    let generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
-    let mut schema = generator.into_root_schema_for::<Answer<'_>>();
-    schema.insert("title".to_owned(), SCHEMA.into());
-    schema.to_value()
+    schema_of::<Answer<'_>>(SCHEMA)
 }
 
 /// What `stun --json` answers.
