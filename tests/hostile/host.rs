@@ -121,9 +121,13 @@ fn own_firewall() {
 fn port_in_use() {
     let network = Network::new();
     let _first = network.serve("a", SERVE);
-    let second = network.tso_probe("a", &[&["serve"], SERVE].concat());
-    let answer = Running::start(second).wait(Duration::from_secs(2));
-    answer.expect_error("203.0.113.10:538");
+    for (more, taken) in [(&[][..], "203.0.113.10:3478"), (OTHER_STUN_PORTS, "203.0.113.10:538")] {
+        let second = network.tso_probe("a", &[&["serve"], SERVE, more].concat());
+        let answer = Running::start(second).wait(Duration::from_secs(2));
+        answer.expect_error(taken);
+    }
     // The first is none the worse.
     assert_eq!(network.tables("a").len(), 1);
 }
+
+const OTHER_STUN_PORTS: &[&str] = &["--stun-ports", "3480,3481"];
