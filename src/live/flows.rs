@@ -161,7 +161,7 @@ impl Link {
         if !self.stands {
             match self.stream.progress() {
                 Progress::Pending => return None,
-                Progress::Failed(error) => return Some(Event::Failed(flow, unreached(&error))),
+                Progress::Failed(error) => return Some(failed(flow, &error)),
                 Progress::Established => {}
             }
             let Ok(local) = self.stream.local() else {
@@ -206,10 +206,19 @@ impl Link {
     }
 }
 
+/// An attempt that failed. A reset is said of what had stood already, if only for a moment: in SYN-SENT
+/// it would have been a refusal.
+fn failed(flow: Flow, error: &io::Error) -> Event {
+    match error.kind() {
+        ErrorKind::ConnectionReset => Event::Ended(flow, End::Reset),
+        _ => Event::Failed(flow, unreached(error)),
+    }
+}
+
 /// What the host's TCP says of an attempt that failed.
 fn unreached(error: &io::Error) -> Unreached {
     match error.kind() {
-        ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset => Unreached::Refused,
+        ErrorKind::ConnectionRefused => Unreached::Refused,
         ErrorKind::TimedOut => Unreached::TimedOut,
         ErrorKind::AddrNotAvailable => Unreached::LocalTaken,
         ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => Unreached::NoWay,
