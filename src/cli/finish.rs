@@ -9,6 +9,7 @@ use super::failure::Failure;
 use super::request::{Form, Output};
 use super::screen::Screen;
 use crate::capture::{self, Evidence};
+use crate::engine::Trouble;
 use crate::report::{self, Masker, words};
 use crate::verdict::{Unknown, Verdict};
 
@@ -48,7 +49,12 @@ fn complaint(verdict: &Verdict) -> Vec<Failure> {
         let error = format!("nothing could be asked: {}", words::because(why));
         return vec![Failure::new(error, words::remedy(why))];
     }
-    let told = verdict.troubles.iter().zip(&verdict.trouble);
+    told(&verdict.troubles, &verdict.trouble)
+}
+
+/// What spoiled a run, in prose, each with its remedy.
+pub fn told(troubles: &[String], trouble: &[Trouble]) -> Vec<Failure> {
+    let told = troubles.iter().zip(trouble);
     told.map(|(prose, trouble)| Failure::new(prose, words::remedy_for(trouble))).collect()
 }
 
@@ -71,7 +77,7 @@ pub fn complain(failure: &Failure) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{Fact, Run, Trouble, Unreached};
+    use crate::engine::{Fact, Run, Unreached};
     use crate::report::testing::{known, unknown};
     use crate::time::{Duration, Instant};
 

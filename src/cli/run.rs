@@ -105,14 +105,23 @@ fn resolved(hosts: &[Host]) -> Result<Vec<Endpoint>, Failure> {
 }
 
 fn resolve(host: &Host) -> Result<Endpoint, Failure> {
-    let all = (host.name.as_str(), host.port).to_socket_addrs().map_err(|error| {
-        let hint = "check the reflector's name, and that this host can look it up";
-        Failure::new(format!("cannot look up {}: {error}", host.name), hint)
-    })?;
+    let all = look_up(host, "reflector")?;
     all.into_iter().find(Endpoint::is_ipv4).ok_or_else(|| {
         let hint = "RFC 5382 is about NATs between IPv4 addresses: give an IPv4 address";
         Failure::new(format!("{} has no IPv4 address", host.name), hint)
     })
+}
+
+/// All endpoints of a host.
+///
+/// # Errors
+/// When its name is not to be looked up.
+pub fn look_up(host: &Host, what: &str) -> Result<Vec<Endpoint>, Failure> {
+    let all = (host.name.as_str(), host.port).to_socket_addrs().map_err(|error| {
+        let hint = format!("check the {what}'s name, and that this host can look it up");
+        Failure::new(format!("cannot look up {}: {error}", host.name), hint)
+    })?;
+    Ok(all.collect())
 }
 
 fn serve(request: &Serve) -> Result<(), Failure> {

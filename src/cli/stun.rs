@@ -1,17 +1,16 @@
 //! STUN servers, asked.
 
-use std::net::ToSocketAddrs;
-
 use super::exit::Exit;
 use super::failure::Failure;
-use super::finish::{complain, show};
+use super::finish::{complain, show, told};
 use super::request::{Family, Form, Host, Stun};
+use super::run::look_up;
 use super::screen::{Progress, Screen};
 use crate::engine::Fact;
 use crate::live::{self, LiveStun};
 use crate::os::entropy;
 use crate::os::signals::Signals;
-use crate::report::{self, words};
+use crate::report;
 use crate::verdict::{StunVerdict, judge_stun};
 use crate::wire::Endpoint;
 
@@ -41,9 +40,7 @@ fn finish(form: Form, verdict: &StunVerdict) -> Exit {
     if !verdict.external.is_empty() {
         return Exit::Answered;
     }
-    let told = verdict.troubles.iter().zip(&verdict.trouble);
-    let failures = told.map(|(prose, trouble)| Failure::new(prose, words::remedy_for(trouble)));
-    let mut failures: Vec<_> = failures.collect();
+    let mut failures = told(&verdict.troubles, &verdict.trouble);
     if failures.is_empty() {
         let hint = "check names and ports (STUN over TCP is 3478), and that this host is online";
         failures.push(Failure::new("no server named our external endpoint", hint));
@@ -53,10 +50,7 @@ fn finish(form: Form, verdict: &StunVerdict) -> Exit {
 }
 
 fn resolve(host: &Host, family: Option<Family>) -> Result<Endpoint, Failure> {
-    let all = (host.name.as_str(), host.port).to_socket_addrs().map_err(|error| {
-        let hint = "check the server's name, and that this host can look it up";
-        Failure::new(format!("cannot look up {}: {error}", host.name), hint)
-    })?;
+    let all = look_up(host, "server")?;
     let fits = |end: &Endpoint| match family {
         None => true,
         Some(Family::V4) => end.is_ipv4(),

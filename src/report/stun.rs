@@ -106,11 +106,9 @@ fn findings(verdict: &StunVerdict, width: u16) -> String {
             }
         }),
         row("mapping", &verdict.mapping, NO_CLASS, |class| class_in_words(*class)),
-        row("payload", &verdict.payload, "nothing that passed could have changed", |payload| {
-            match payload {
-                Payload::Untouched => ("untouched", "addresses in the clear pass as they are"),
-                Payload::Rewritten => ("rewritten", "the NAT replaces addresses in what passes"),
-            }
+        row("payload", &verdict.payload, NO_PAYLOAD, |payload| match payload {
+            Payload::Untouched => ("untouched", "addresses in the clear pass as they are"),
+            Payload::Rewritten => ("rewritten", "the NAT replaces addresses in what passes"),
         }),
     ];
     for row in rows {
@@ -134,6 +132,7 @@ const fn class_in_words(class: Mapping) -> (&'static str, &'static str) {
 }
 
 const NO_CLASS: &str = "it takes a server that names a second address (RFC 5780) and answers there";
+const NO_PAYLOAD: &str = "no server named us in the clear from behind a NAT";
 const TRANSLATED: &str = "servers see an endpoint that is not ours";
 
 fn row<T>(
@@ -190,10 +189,10 @@ mod tests {
                 server("192.0.2.1:3478", None, None, Some(Problem::Silent)),
             ],
             external: vec![end("198.51.100.1:5000").expect("an endpoint")],
-            translated: found(Some(true)),
+            translated: found(true),
             agreement: Finding::unknown(Unknown::NeedsSecondAddress),
-            mapping: found(Some(Mapping::EndpointIndependent)),
-            payload: found(Some(Payload::Untouched)),
+            mapping: found(Mapping::EndpointIndependent),
+            payload: found(Payload::Untouched),
             troubles: Vec::new(),
             trouble: Vec::new(),
         };
@@ -201,8 +200,7 @@ mod tests {
         assert_eq!(format!("\n{text}"), EXPECTED);
     }
 
-    fn found<T>(value: Option<T>) -> Finding<T> {
-        let value = value.expect("it is known");
+    fn found<T>(value: T) -> Finding<T> {
         Finding::Known { value, details: Default::default(), proof: Default::default() }
     }
 
