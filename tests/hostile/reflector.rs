@@ -215,7 +215,8 @@ fn falls_silent() {
     let network = behind_a_router();
     let _reflector = network.serve("a", SERVE);
     let mut prober = network.classifying("in", &[ASK, &["-v"]].concat());
-    assert_eq!(prober.progress().take(5).count(), 5);
+    // By then the mappings have been seen.
+    assert!(prober.progress().any(|line| line.starts_with("knocking")));
     network.sh("ip -n $P-core link set neta down");
     let answer = prober.wait(PATIENCE);
     expect_nothing_wrong(&answer);
