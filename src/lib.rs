@@ -15,6 +15,7 @@ pub mod nat;
 pub mod engine;
 pub mod rendezvous;
 pub mod probe;
+pub mod punch;
 pub mod capture;
 pub mod verdict;
 pub mod sim;

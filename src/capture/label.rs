@@ -2,6 +2,7 @@
 //! back: places as interface names, and `[probe 3 volley 7] prose` as a frame's comment.
 
 use crate::engine::{Place, Record};
+use crate::tcp::Side;
 use crate::wire::control::{ProbeId, Volley};
 
 /// The interface name that stands for a place.
@@ -9,14 +10,18 @@ pub fn of_place(place: Place) -> String {
     match place {
         Place::Prober => "prober".to_owned(),
         Place::Reflector(index) => format!("reflector-{index}"),
+        Place::End(Side::A) => "end-a".to_owned(),
+        Place::End(Side::B) => "end-b".to_owned(),
     }
 }
 
 /// The place that an interface name stands for.
 pub fn to_place(name: &str) -> Option<Place> {
-    match name.strip_prefix("reflector-") {
-        Some(index) => index.parse().ok().map(Place::Reflector),
-        None => (name == "prober").then_some(Place::Prober),
+    match name {
+        "prober" => Some(Place::Prober),
+        "end-a" => Some(Place::End(Side::A)),
+        "end-b" => Some(Place::End(Side::B)),
+        _ => name.strip_prefix("reflector-")?.parse().ok().map(Place::Reflector),
     }
 }
 
@@ -76,7 +81,10 @@ mod tests {
 
     #[test]
     fn a_name_stands_for_its_place() {
-        for place in [Place::Prober, Place::Reflector(0), Place::Reflector(255)] {
+        let ends = [Place::End(Side::A), Place::End(Side::B)];
+        for place in
+            [Place::Prober, Place::Reflector(0), Place::Reflector(255)].into_iter().chain(ends)
+        {
             assert_eq!(to_place(&of_place(place)), Some(place));
         }
         assert_eq!(to_place("eth0"), None);

@@ -27,10 +27,13 @@ pub fn write(evidence: &Evidence, note: &dyn Fn(usize) -> Option<String>) -> Vec
     octets
 }
 
-/// The places of a run, the prober always first, with the numbers of their interfaces.
+/// The places of a run in their order, with the numbers of their interfaces. A file needs one, be it
+/// that of a prober who saw nothing.
 fn interfaces(run: &Run) -> BTreeMap<Place, u32> {
-    let mut interfaces = BTreeMap::from([(Place::Prober, 0)]);
-    interfaces.extend(run.trace.iter().map(|record| (record.place, 0)));
+    let mut interfaces: BTreeMap<_, _> = run.trace.iter().map(|record| (record.place, 0)).collect();
+    if !interfaces.keys().any(|place| matches!(place, Place::End(_))) {
+        interfaces.insert(Place::Prober, 0);
+    }
     interfaces.values_mut().zip(0..).for_each(|(number, next)| *number = next);
     interfaces
 }

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use super::parse::{Listen, parse_delay, parse_ports};
+use super::punch::PunchArgs;
 use super::request::{Host, StunHost};
 use crate::rendezvous::{CONTROL_PORT, PROBE_PORTS, STUN_PORTS};
 use crate::time::Duration;
@@ -29,6 +30,9 @@ pub enum Command {
     /// Ask STUN servers for this host's external endpoint, over TCP
     #[command(after_help = STUN_HELP)]
     Stun(StunArgs),
+    /// Open a connection with a peer by a simultaneous open, and show what happened
+    #[command(after_help = super::punch::HELP)]
+    Punch(Box<PunchArgs>),
     /// Be the reflector that others classify their NATs with
     Serve(ServeArgs),
     /// NATs on this machine

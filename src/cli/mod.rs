@@ -7,6 +7,7 @@ mod exit;
 mod failure;
 mod finish;
 mod parse;
+mod punch;
 mod request;
 mod run;
 mod screen;

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
-use super::request::{Host, StunHost};
+use super::request::{Host, PunchHost, StunHost};
 use crate::rendezvous::{CONTROL_PORT, STUN_PORTS};
 use crate::time::Duration;
 
@@ -41,6 +41,15 @@ impl FromStr for StunHost {
 
     fn from_str(text: &str) -> Result<Self, String> {
         host(text, STUN_PORTS[0]).map(Self)
+    }
+}
+
+impl FromStr for PunchHost {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let host = host(text, 0)?;
+        if host.port == 0 { Err("a port is wanted: ADDR:PORT".to_owned()) } else { Ok(Self(host)) }
     }
 }
 

@@ -9,6 +9,7 @@ use clap_complete::Shell;
 use super::args::{ClassifyArgs, Command, CommandLine, LabCommand, ServeArgs, StunArgs};
 use super::config::{self, Config, REFLECTOR, Surroundings};
 use super::failure::Failure;
+use super::punch::Punch;
 use crate::engine::Effort;
 use crate::rendezvous::{CONTROL_PORT, PROBE_PORTS, STUN_PORTS};
 use crate::time::Duration;
@@ -24,6 +25,10 @@ pub enum Request {
     Stun(Stun),
     /// Print the schema of `stun`'s JSON.
     StunSchema,
+    /// Open a connection with a peer.
+    Punch(Box<Punch>),
+    /// Print the schema of `punch`'s JSON.
+    PunchSchema,
     /// Be a reflector.
     Serve(Serve),
     /// List the NATs that have a name.
@@ -110,6 +115,10 @@ pub struct Host {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StunHost(pub Host);
 
+/// A peer by name or address, and its port, which has no default.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PunchHost(pub Host);
+
 /// STUN servers to ask.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stun {
@@ -166,6 +175,8 @@ impl Request {
             Command::Classify(args) => Self::Classify(Classify::new(*args, surroundings)?),
             Command::Stun(args) if args.json_schema => Self::StunSchema,
             Command::Stun(args) => Self::Stun(Stun::new(args)),
+            Command::Punch(args) if args.json_schema => Self::PunchSchema,
+            Command::Punch(args) => Self::Punch(Box::new(Punch::new(*args)?)),
             Command::Serve(args) => Self::Serve(Serve::new(&args)?),
             Command::Lab(LabCommand::List { json }) => Self::LabList(Form::new(json)),
             Command::Completions { shell } => Self::Completions(shell),

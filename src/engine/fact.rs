@@ -6,7 +6,9 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::punch::Punched;
 use super::stun::StunAsked;
+use crate::tcp::Side;
 use crate::time::{Duration, Instant};
 use crate::wire::control::{ProbeId, Refusal, Volley};
 use crate::wire::{Endpoint, Packet};
@@ -45,6 +47,8 @@ pub enum Place {
     Prober,
     /// The interface of the n-th reflector, outside it.
     Reflector(u8),
+    /// The interface of one end of a punch.
+    End(Side),
 }
 
 /// One thing that a packet does not show.
@@ -114,6 +118,13 @@ pub enum Fact {
     Trouble(Trouble),
     /// A STUN server was asked.
     Stun(StunAsked),
+    /// Something happened to one end of a punch.
+    Punch {
+        /// Which end.
+        side: Side,
+        /// What.
+        what: Punched,
+    },
 }
 
 /// How much patience a plan has.
@@ -270,7 +281,7 @@ pub enum Trouble {
 }
 
 /// Why a connection never came to be.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Unreached {
     /// The host answered that it takes none at that port.

@@ -4,9 +4,11 @@
 //! sockets and the real clock, another runs many on virtual time; no party can tell which.
 
 mod fact;
+mod punch;
 mod stun;
 
 pub use fact::{Effort, Fact, Order, Place, Question, Record, Remotes, Run, Trouble, Unreached};
+pub use punch::{By, Change, Miss, Punched, Source, Witness};
 pub use stun::{StunAnswer, StunAsked, StunOutcome};
 
 use serde::{Deserialize, Serialize};
@@ -43,6 +45,17 @@ pub enum Step {
         from: Bind,
         /// Where it leads.
         to: Endpoint,
+        /// When its SYN is to leave, as exactly as the host can; at once, if that does not matter.
+        at: Option<Instant>,
+        /// Who reads what comes.
+        reader: Reader,
+    },
+    /// Take connections to this endpoint, beside connections from it that are bound as shared.
+    Listen {
+        /// The endpoint.
+        on: Endpoint,
+        /// Who reads what comes.
+        reader: Reader,
     },
     /// Send these octets.
     Write(Flow, Vec<u8>),
@@ -103,6 +116,8 @@ pub enum Event {
     Read(Flow, Vec<u8>),
     /// Nothing more comes on this connection.
     Ended(Flow, End),
+    /// A socket of the party's went from one state to another.
+    Changed(Change),
     /// The moment that the party waited for has come.
     DeadlinePassed,
     /// The user wants it to end now.
@@ -136,6 +151,15 @@ pub enum Bind {
     Shared(Endpoint),
 }
 
+/// Who reads what comes on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// The party.
+    Party,
+    /// Whoever the connection is handed over to once the party is done.
+    Heir,
+}
+
 /// How a party ends a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum How {
@@ -146,7 +170,7 @@ pub enum How {
 }
 
 /// How a connection ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum End {
     /// The peer has sent FIN.

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::flows::Flows;
-use crate::engine::{Bind, Event, Flow, How, Name};
+use crate::engine::{Bind, Event, Flow, How, Name, Reader};
 use crate::os;
 use crate::os::poll::Interest;
 use crate::os::tcp::Options;
@@ -36,7 +36,7 @@ impl Control {
         let mut control = Self::default();
         for (number, remote) in (0..).zip(reflectors) {
             let flow = Flow(number);
-            control.flows.open(flow, Bind::Kernel, *remote, options)?;
+            control.flows.open(flow, Bind::Kernel, *remote, Reader::Party, options)?;
             control.add(flow, *remote);
         }
         Ok(control)

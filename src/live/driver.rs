@@ -5,11 +5,12 @@ use std::collections::VecDeque;
 use super::control::{Control, patient};
 use super::flows::Flows;
 use super::station::Station;
-use crate::engine::{Event, Fact, Party, Run, Step};
-use crate::os;
+use crate::engine::{Change, Event, Fact, Party, Run, Source, Step};
 use crate::os::poll::{self, Interest, Waker};
 use crate::os::signals::Signals;
-use crate::time::Instant;
+use crate::os::states::{self, SocketStates};
+use crate::os::{self, clock};
+use crate::time::{Duration, Instant};
 use crate::wire::Endpoint;
 
 /// Runs a party on a station.
@@ -21,6 +22,7 @@ pub struct Driver<'a> {
     stop: Stop<'a>,
     /// Sees every fact as it is noted.
     watch: &'a mut dyn FnMut(&Fact),
+    states: Option<SocketStates>,
     claims: Vec<Endpoint>,
     pending: VecDeque<(Instant, Event)>,
     run: Run,
@@ -46,7 +48,8 @@ impl<'a> Driver<'a> {
     ) -> Self {
         let (claims, pending, run) = (Vec::new(), VecDeque::new(), Run::default());
         let flows = Flows::default();
-        Self { party, station, control, flows, stop, watch, claims, pending, run }
+        let states = None;
+        Self { party, station, control, flows, stop, watch, states, claims, pending, run }
     }
 
     /// With endpoints that are listened on already: whoever connects there is told to the party.
@@ -55,16 +58,32 @@ impl<'a> Driver<'a> {
         Self { flows, ..self }
     }
 
+    /// With a witness of the states of sockets at the station's endpoints.
+    #[must_use]
+    pub fn witnessed_by(self, states: Option<SocketStates>) -> Self {
+        Self { states, ..self }
+    }
+
     /// Until the party is done. What fails on this host is told to the party, which then ends.
     ///
     /// # Errors
-    /// When the host fails before the party has begun: a claim that cannot be met.
-    pub fn run(mut self) -> os::Result<Run> {
+    /// When the host fails before the party has begun: a claim that cannot be met, an endpoint that
+    /// cannot be listened on.
+    pub fn run(self) -> os::Result<Run> {
+        self.run_keeping().map(|(run, _)| run)
+    }
+
+    /// The same; what connections are left are handed over.
+    ///
+    /// # Errors
+    /// As for [`Driver::run`].
+    pub fn run_keeping(mut self) -> os::Result<(Run, Flows)> {
         loop {
             let now = self.station.now();
             match self.party.poll(now) {
                 Step::Done => break,
                 Step::Claim(endpoint) => self.claims.push(endpoint),
+                Step::Listen { on, reader } => self.flows.listen(on, reader)?,
                 step => {
                     self.claim()?;
                     self.perform(now, step);
@@ -72,7 +91,7 @@ impl<'a> Driver<'a> {
             }
         }
         self.run.settle();
-        Ok(self.run)
+        Ok((self.run, self.flows))
     }
 
     /// Claims come in rows; one row is one change to the guard.
@@ -92,9 +111,14 @@ impl<'a> Driver<'a> {
                 self.pending.extend(lost.map(|event| (now, event)));
             }
             Step::HangUp(name) => self.control.hang_up(name),
-            Step::Open { flow, from, to } => {
-                let opened = self.flows.open(flow, from, to, &patient());
+            Step::Open { flow, from, to, at: None, reader } => {
+                let opened = self.flows.open(flow, from, to, reader, &patient());
                 self.happened(opened.map(|()| Vec::new()));
+            }
+            Step::Open { flow, from, to, at: Some(at), reader } => {
+                let at = self.station.monotonic(at);
+                let aimed = self.flows.aim((at, flow), from, to, reader, &patient());
+                self.happened(aimed.map(|()| Vec::new()));
             }
             Step::Write(flow, octets) => {
                 let lost = self.flows.write(flow, &octets);
@@ -106,7 +130,7 @@ impl<'a> Driver<'a> {
                 self.run.note(now, *fact);
             }
             Step::Wait(until) => self.wait(until),
-            Step::Claim(_) | Step::Done => {}
+            Step::Claim(_) | Step::Listen { .. } | Step::Done => {}
         }
     }
 
@@ -114,11 +138,16 @@ impl<'a> Driver<'a> {
     fn wait(&mut self, until: Instant) {
         if self.pending.is_empty() {
             let waited = self.sleep(until);
+            self.flows.shoot(clock::monotonic());
+            let changed = self.changed();
             let seen = waited.and_then(|()| self.station.seen());
             self.happened(seen);
+            self.pending.extend(changed);
             let now = self.station.now();
-            let happened = self.control.happened().into_iter().chain(self.flows.happened());
-            self.pending.extend(happened.map(|event| (now, event)));
+            let mut happened = self.flows.changed(now);
+            happened.extend(self.control.happened());
+            happened.extend(self.flows.happened());
+            self.pending.extend(happened.into_iter().map(|event| (now, event)));
             if self.is_stopped() {
                 self.pending.push_back((now, Event::Interrupted));
             }
@@ -138,8 +167,26 @@ impl<'a> Driver<'a> {
         };
         let captures = self.station.captures().iter().map(Interest::read);
         let connections = self.control.interests().chain(self.flows.interests());
-        let interests: Vec<_> = captures.chain(connections).chain([stop]).collect();
-        poll::wait(&interests, Some(self.station.monotonic(until))).map(drop)
+        let states = self.states.iter().map(Interest::read);
+        let interests: Vec<_> = captures.chain(connections).chain(states).chain([stop]).collect();
+        let sample = self.flows.needs_samples().then(|| clock::monotonic() + BETWEEN_SAMPLES);
+        let wakes = [self.flows.next_shot(), sample];
+        let until = wakes.into_iter().flatten().fold(self.station.monotonic(until), Duration::min);
+        poll::wait(&interests, Some(until)).map(drop)
+    }
+
+    /// How sockets at the station's endpoints have changed state, by the kernel.
+    fn changed(&mut self) -> Vec<(Instant, Event)> {
+        let station = &self.station;
+        let changes =
+            self.states.iter_mut().flat_map(|states| std::iter::from_fn(|| states.next_change()));
+        let ours = changes.filter(|change| station.watches(&change.local));
+        let source = Source::Kernel;
+        ours.map(|states::Change { at, local, remote, from, to, .. }| {
+            let at = station.moment(at);
+            (at, Event::Changed(Change { at, source, local, remote, from, to }))
+        })
+        .collect()
     }
 
     fn is_stopped(&self) -> bool {
@@ -159,3 +206,6 @@ impl<'a> Driver<'a> {
         }
     }
 }
+
+/// A crossing seen at an end lasts a round trip in SYN-RECEIVED: shorter ones than this go unseen.
+const BETWEEN_SAMPLES: Duration = Duration::from_millis(1);

@@ -3,18 +3,25 @@
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 
-use crate::engine::{Bind, End, Event, Flow, How, Unreached};
+use crate::engine::{Bind, Change, End, Event, Flow, How, Reader, Source, Unreached};
 use crate::os;
 use crate::os::poll::{Interest, Want};
-use crate::os::tcp::{self, Listener, Options, Progress, Stream};
+use crate::os::shot::Marksman;
+use crate::os::tcp::{self, Listener, Options, Prepared, Progress, Stream};
+use crate::tcp::State;
+use crate::time::{Duration, Instant};
 use crate::wire::Endpoint;
 
 /// All connections of a party.
 #[derive(Default)]
 pub struct Flows {
-    listeners: Vec<Listener>,
+    listeners: Vec<(Listener, Reader)>,
     links: BTreeMap<Flow, Link>,
     accepted: u32,
+    /// Connections whose SYN is to leave at a moment of the kernel's monotonic clock.
+    aimed: BTreeMap<(Duration, Flow), (Prepared, Reader)>,
+    marksman: Option<Marksman>,
+    samples: bool,
 }
 
 struct Link {
@@ -23,6 +30,8 @@ struct Link {
     /// Whether more may come, and is of interest.
     hears: bool,
     outgoing: Vec<u8>,
+    /// As it was when it was last looked at.
+    state: State,
 }
 
 impl Flows {
@@ -35,14 +44,64 @@ impl Flows {
         flow: Flow,
         from: Bind,
         to: Endpoint,
+        reader: Reader,
         options: &Options,
     ) -> os::Result<()> {
-        let bind = match from {
-            Bind::Kernel => tcp::Bind::Kernel,
-            Bind::Shared(local) => tcp::Bind::Shared(local),
-        };
-        self.links.insert(flow, Link::new(tcp::connect(bind, to, options)?));
+        self.links.insert(flow, Link::new(tcp::connect(bind(from), to, options)?, reader));
         Ok(())
+    }
+
+    /// Opens a connection by a SYN that leaves at a moment of the kernel's monotonic clock.
+    ///
+    /// # Errors
+    /// As for [`Flows::open`].
+    pub fn aim(
+        &mut self,
+        (at, flow): (Duration, Flow),
+        from: Bind,
+        to: Endpoint,
+        reader: Reader,
+        options: &Options,
+    ) -> os::Result<()> {
+        if self.marksman.is_none() {
+            self.marksman = Some(Marksman::new()?);
+        }
+        let prepared = tcp::prepare(bind(from), to, options)?;
+        self.aimed.insert((at, flow), (prepared, reader));
+        Ok(())
+    }
+
+    /// When the next shot has to be seen to, by the kernel's monotonic clock.
+    pub fn next_shot(&self) -> Option<Duration> {
+        self.aimed.keys().next().map(|(at, _)| Marksman::ready_by(*at))
+    }
+
+    /// Fires the shots that are due; each takes until its moment.
+    pub fn shoot(&mut self, now: Duration) {
+        let Some(marksman) = &self.marksman else { return };
+        let is_due = |at| Marksman::ready_by(at) <= now;
+        while let Some(entry) = self.aimed.first_entry().filter(|entry| is_due(entry.key().0)) {
+            let ((at, flow), (prepared, reader)) = entry.remove_entry();
+            let fired = marksman.fire(at, prepared);
+            self.links.insert(flow, Link::new(fired.stream, reader));
+        }
+    }
+
+    /// Tells of the sockets' states by looking at them from time to time: for want of a better
+    /// witness.
+    pub fn sampled(mut self) -> Self {
+        self.samples = true;
+        self
+    }
+
+    /// Whether a state may change unseen if nobody looks.
+    pub fn needs_samples(&self) -> bool {
+        self.samples && self.links.values().any(|link| !link.stands)
+    }
+
+    /// Hands a connection over to whoever goes on with it.
+    pub fn take(&mut self, flow: Flow) -> Option<Stream> {
+        self.links.remove(&flow).map(|link| link.stream)
     }
 
     /// Whatever connects to these endpoints.
@@ -51,12 +110,19 @@ impl Flows {
     /// When one is taken or not this host's.
     pub fn listening(endpoints: impl IntoIterator<Item = Endpoint>) -> os::Result<Self> {
         let mut flows = Self::default();
-        endpoints.into_iter().try_for_each(|on| flows.listen(on))?;
+        for on in endpoints {
+            let listener = tcp::listen(tcp::Bind::Exact(on), MOST_WAITING)?;
+            flows.listeners.push((listener, Reader::Party));
+        }
         Ok(flows)
     }
 
-    fn listen(&mut self, on: Endpoint) -> os::Result<()> {
-        self.listeners.push(tcp::listen(tcp::Bind::Exact(on), MOST_WAITING)?);
+    /// Whatever connects to this endpoint, beside connections from it that are bound as shared.
+    ///
+    /// # Errors
+    /// When it is taken or not this host's.
+    pub fn listen(&mut self, on: Endpoint, reader: Reader) -> os::Result<()> {
+        self.listeners.push((tcp::listen(tcp::Bind::Shared(on), MOST_WAITING)?, reader));
         Ok(())
     }
 
@@ -80,6 +146,7 @@ impl Flows {
 
     /// Ends a connection.
     pub fn close(&mut self, flow: Flow, how: How) {
+        self.aimed.retain(|(_, aimed), _| *aimed != flow);
         let Some(mut link) = self.links.remove(&flow) else { return };
         if how == How::Reset {
             return link.stream.reset();
@@ -91,8 +158,14 @@ impl Flows {
 
     /// What to wait for.
     pub fn interests(&self) -> impl Iterator<Item = Interest<'_>> {
-        let listeners = self.listeners.iter().map(Interest::read);
+        let listeners = self.listeners.iter().map(|(listener, _)| Interest::read(listener));
         listeners.chain(self.links.values().filter_map(Link::interest))
+    }
+
+    /// How sockets have changed state since they were last looked at, if they are to be sampled.
+    pub fn changed(&mut self, now: Instant) -> Vec<Event> {
+        let links = self.links.values_mut().filter(|_| self.samples);
+        links.filter_map(|link| link.sample(now)).map(Event::Changed).collect()
     }
 
     /// What has happened on all connections.
@@ -115,12 +188,12 @@ impl Flows {
     fn accept(&mut self, events: &mut Vec<Event>) {
         let options = Options::default();
         let mut accepted = Vec::new();
-        for listener in &self.listeners {
+        for (listener, reader) in &self.listeners {
             while let Ok(Some(stream)) = listener.accept(&options) {
-                accepted.push(stream);
+                accepted.push((stream, *reader));
             }
         }
-        for stream in accepted {
+        for (stream, reader) in accepted {
             let Ok(local) = stream.local() else { continue };
             if self.links.len() >= MOST_LINKS {
                 stream.reset();
@@ -129,15 +202,27 @@ impl Flows {
             let flow = Flow(Flow::FIRST_ACCEPTED + self.accepted);
             self.accepted = (self.accepted + 1) % Flow::FIRST_ACCEPTED;
             let remote = stream.remote();
-            self.links.insert(flow, Link { stands: true, ..Link::new(stream) });
+            let (stands, state) = (true, State::Listen);
+            self.links.insert(flow, Link { stands, state, ..Link::new(stream, reader) });
             events.push(Event::Accepted { flow, local, remote });
         }
     }
 }
 
 impl Link {
-    const fn new(stream: Stream) -> Self {
-        Self { stream, stands: false, hears: true, outgoing: Vec::new() }
+    const fn new(stream: Stream, reader: Reader) -> Self {
+        let hears = matches!(reader, Reader::Party);
+        Self { stream, stands: false, hears, outgoing: Vec::new(), state: State::Closed }
+    }
+
+    /// What has become of its state since it was last looked at.
+    fn sample(&mut self, at: Instant) -> Option<Change> {
+        let to = self.stream.state().ok()?;
+        let local = self.stream.local().ok()?;
+        let from = std::mem::replace(&mut self.state, to);
+        let remote = self.stream.remote();
+        let change = Change { at, source: Source::Sampled, local, remote, from, to };
+        (from != to).then_some(change)
     }
 
     /// Whoever does not take what it is told is not asked for more.
@@ -170,8 +255,14 @@ impl Link {
             self.stands = true;
             events.push(Event::Opened { flow, local });
         }
-        let end = self.flush().or_else(|| self.read(flow, events));
+        let end = self.flush().or_else(|| self.read(flow, events)).or_else(|| self.vanished());
         end.map(|end| Event::Ended(flow, end))
+    }
+
+    /// Whether a connection that nobody reads yet is gone all the same.
+    fn vanished(&self) -> Option<End> {
+        let is_gone = !self.hears && self.stream.state().is_ok_and(|state| state == State::Closed);
+        is_gone.then_some(End::Reset)
     }
 
     fn flush(&mut self) -> Option<End> {
@@ -203,6 +294,13 @@ impl Link {
             Ok(None) => None,
             Err(error) => Some(end(&error)),
         }
+    }
+}
+
+const fn bind(from: Bind) -> tcp::Bind {
+    match from {
+        Bind::Kernel => tcp::Bind::Kernel,
+        Bind::Shared(local) => tcp::Bind::Shared(local),
     }
 }
 

@@ -7,6 +7,7 @@ mod classify;
 mod control;
 mod driver;
 mod flows;
+mod punch;
 mod station;
 mod stun;
 
@@ -14,5 +15,6 @@ pub use classify::{Live, alone, classify};
 pub use control::Control;
 pub use driver::{Driver, Stop};
 pub use flows::Flows;
+pub use punch::{Ended, LivePunch, punch};
 pub use station::Station;
 pub use stun::{LiveStun, free_port, stun};

@@ -58,7 +58,18 @@ impl Station {
 
     /// The moment it is.
     pub fn now(&self) -> Instant {
-        Instant::START + clock::monotonic().saturating_sub(self.begun)
+        self.moment(clock::monotonic())
+    }
+
+    /// With the moments of a run that began then, by the kernel's monotonic clock.
+    #[must_use]
+    pub fn since(self, begun: Duration) -> Self {
+        Self { begun, ..self }
+    }
+
+    /// The moment of the run at a time of the kernel's monotonic clock.
+    pub fn moment(&self, monotonic: Duration) -> Instant {
+        Instant::START + monotonic.saturating_sub(self.begun)
     }
 
     /// A moment of the run on the kernel's monotonic clock.
@@ -130,6 +141,27 @@ impl Station {
         let open = |interface: &String| Capture::open(interface, &filter);
         self.captures = self.interfaces.iter().map(open).collect::<os::Result<_>>()?;
         Ok(())
+    }
+
+    /// Captures the packets of this endpoint, which the host's own TCP has.
+    ///
+    /// # Errors
+    /// Without the privilege to capture.
+    pub fn watch(&mut self, interface: &str, endpoint: Endpoint) -> os::Result<()> {
+        self.note(endpoint);
+        self.interfaces = vec![interface.to_owned()];
+        self.captures = vec![Capture::open(interface, &self.filter())?];
+        Ok(())
+    }
+
+    /// Has an endpoint count as its own, though its packets are not captured.
+    pub fn note(&mut self, endpoint: Endpoint) {
+        self.claims.insert(endpoint);
+    }
+
+    /// Whether an endpoint is one of its own.
+    pub fn watches(&self, endpoint: &Endpoint) -> bool {
+        self.claims.contains(endpoint)
     }
 
     /// Our ports alone, and ICMP: a busy host's other packets must not fill the ring.

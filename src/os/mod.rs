@@ -22,6 +22,7 @@ pub mod poll;
 pub mod privilege;
 pub mod raw;
 pub mod reserve;
+pub mod shot;
 pub mod signals;
 pub mod states;
 pub mod sysctl;

@@ -19,6 +19,7 @@ use nix::{
 };
 
 use super::{Error, Kind, Result};
+pub use crate::tcp::State;
 
 mod format;
 mod ring;
@@ -51,25 +52,6 @@ pub struct Change {
     pub from: State,
     /// The state after.
     pub to: State,
-}
-
-/// States of a connection (RFC 9293 §3.3.2), numbered as Linux does
-/// (net/tcp_states.h).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names are the RFC's")]
-#[repr(u8)]
-pub enum State {
-    Established = 1,
-    SynSent = 2,
-    SynReceived = 3,
-    FinWait1 = 4,
-    FinWait2 = 5,
-    TimeWait = 6,
-    Closed = 7,
-    CloseWait = 8,
-    LastAck = 9,
-    Listen = 10,
-    Closing = 11,
 }
 
 impl SocketStates {
@@ -126,23 +108,22 @@ impl AsFd for SocketStates {
     }
 }
 
-impl State {
-    fn from_number(number: u32) -> Option<Self> {
-        Some(match number {
-            1 => Self::Established,
-            2 => Self::SynSent,
-            3 => Self::SynReceived,
-            4 => Self::FinWait1,
-            5 => Self::FinWait2,
-            6 => Self::TimeWait,
-            7 => Self::Closed,
-            8 => Self::CloseWait,
-            9 => Self::LastAck,
-            10 => Self::Listen,
-            11 => Self::Closing,
-            _ => return None,
-        })
-    }
+/// Numbered as Linux does (net/tcp_states.h).
+pub(super) fn state(number: u32) -> Option<State> {
+    Some(match number {
+        1 => State::Established,
+        2 => State::SynSent,
+        3 => State::SynReceived,
+        4 => State::FinWait1,
+        5 => State::FinWait2,
+        6 => State::TimeWait,
+        7 => State::Closed,
+        8 => State::CloseWait,
+        9 => State::LastAck,
+        10 => State::Listen,
+        11 => State::Closing,
+        _ => return None,
+    })
 }
 
 /// `None` for other protocols than TCP.
@@ -165,8 +146,8 @@ fn change(format: &Format, at: Duration, bytes: &[u8]) -> Option<Change> {
         socket: u64::from_ne_bytes(*bytes.get(format.socket..)?.first_chunk()?),
         local: SocketAddr::new(local, u16_at(format.source_port)?),
         remote: SocketAddr::new(remote, u16_at(format.destination_port)?),
-        from: State::from_number(u32_at(format.from)?)?,
-        to: State::from_number(u32_at(format.to)?)?,
+        from: state(u32_at(format.from)?)?,
+        to: state(u32_at(format.to)?)?,
     })
 }
 

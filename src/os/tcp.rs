@@ -8,7 +8,6 @@ use std::{
     io::{self, ErrorKind, Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
-    time::Duration,
 };
 
 use nix::{
@@ -19,7 +18,15 @@ use nix::{
     },
 };
 
-use super::{Error, Result, reserve::Reserved};
+use super::{
+    Error, Result,
+    reserve::Reserved,
+    states::{State, state},
+};
+
+mod options;
+
+pub use options::{Keepalive, Options};
 
 /// The local endpoint of a socket.
 #[derive(Debug)]
@@ -35,27 +42,11 @@ pub enum Bind {
     Held(Reserved),
 }
 
-/// How the host's TCP treats a connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Options {
-    /// How long sent data, or a SYN, may stay unacknowledged before the
-    /// connection counts as dead (RFC 5482; whole milliseconds).
-    pub user_timeout: Duration,
-    /// How a silent peer is asked whether it lives.
-    pub keepalive: Keepalive,
-    /// Time to live (hop limit) of outgoing packets, if not the host's own.
-    pub ttl: Option<u8>,
-}
-
-/// RFC 9293 §3.8.4, in whole seconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Keepalive {
-    /// Silence before the first question.
-    pub idle: Duration,
-    /// Time between questions.
-    pub interval: Duration,
-    /// Unanswered questions after which the connection is dead.
-    pub probes: u32,
+/// A socket that is ready to connect: one system call is left to do.
+#[derive(Debug)]
+pub struct Prepared {
+    socket: OwnedFd,
+    remote: SocketAddr,
 }
 
 /// A connection, or the attempt at one.
@@ -97,12 +88,19 @@ enum Opening {
 /// [`super::Kind::Taken`] when the local endpoint is in use; others when it is
 /// not ours or the process has too many descriptors.
 pub fn connect(bind: Bind, remote: SocketAddr, options: &Options) -> Result<Stream> {
+    prepare(bind, remote, options).map(Prepared::connect)
+}
+
+/// Does all of [`connect`] but to send the SYN.
+///
+/// # Errors
+/// As for [`connect`].
+pub fn prepare(bind: Bind, remote: SocketAddr, options: &Options) -> Result<Prepared> {
     let socket = socket_for(bind, remote)?;
     options
         .set_on(&socket, remote)
         .map_err(|e| Error::kernel("prepare a connection to", remote, e))?;
-    let opening = Opening::of(socket::connect(socket.as_raw_fd(), &SockaddrStorage::from(remote)));
-    Ok(Stream { socket: TcpStream::from(socket), remote, opening })
+    Ok(Prepared { socket, remote })
 }
 
 /// Waits for connections on a local endpoint. A port in use by connections
@@ -121,6 +119,16 @@ pub fn listen(bind: Bind, backlog: u16) -> Result<Listener> {
     let backlog = Backlog::new(i32::from(backlog)).map_err(|e| Error::kernel(LISTEN, on, e))?;
     socket::listen(&socket, backlog).map_err(|e| Error::kernel(LISTEN, on, e))?;
     Ok(Listener { socket: TcpListener::from(socket) })
+}
+
+impl Prepared {
+    /// Sends the SYN. What `connect(2)` answers is told by [`Stream::progress`].
+    pub fn connect(self) -> Stream {
+        let Self { socket, remote } = self;
+        let opening =
+            Opening::of(socket::connect(socket.as_raw_fd(), &SockaddrStorage::from(remote)));
+        Stream { socket: TcpStream::from(socket), remote, opening }
+    }
 }
 
 impl Stream {
@@ -150,6 +158,38 @@ impl Stream {
     /// The endpoint that it leads to.
     pub fn remote(&self) -> SocketAddr {
         self.remote
+    }
+
+    /// The state that the socket is in now.
+    ///
+    /// # Errors
+    /// Never for a TCP socket.
+    pub fn state(&self) -> io::Result<State> {
+        let mut info = [0_u8; 1];
+        let mut length = libc::socklen_t::try_from(info.len()).expect("one fits");
+        // SAFETY: the kernel writes at most `length` octets to `info`, which is that long; the first
+        // octet of `struct tcp_info` is the state (linux/tcp.h).
+        #[allow(unsafe_code)]
+        let answer = unsafe {
+            libc::getsockopt(
+                self.socket.as_raw_fd(),
+                libc::IPPROTO_TCP,
+                libc::TCP_INFO,
+                info.as_mut_ptr().cast(),
+                &raw mut length,
+            )
+        };
+        Errno::result(answer)?;
+        state(info[0].into()).ok_or_else(|| ErrorKind::InvalidData.into())
+    }
+
+    /// The connection for whoever goes on with it, by calls that block.
+    ///
+    /// # Errors
+    /// Never for a TCP socket.
+    pub fn into_blocking(self) -> io::Result<TcpStream> {
+        self.socket.set_nonblocking(false)?;
+        Ok(self.socket)
     }
 
     /// Bytes received: `None` when there are none now, `Some(0)` at the end.
@@ -224,36 +264,6 @@ impl AsFd for Stream {
 impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
-    }
-}
-
-impl Default for Options {
-    /// A dead peer is found within a minute.
-    fn default() -> Self {
-        let second = Duration::from_secs(1);
-        Self {
-            user_timeout: 60 * second,
-            keepalive: Keepalive { idle: 30 * second, interval: 10 * second, probes: 3 },
-            ttl: None,
-        }
-    }
-}
-
-impl Options {
-    fn set_on(&self, socket: &OwnedFd, remote: SocketAddr) -> nix::Result<()> {
-        let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX).max(1);
-        let timeout_ms = u32::try_from(self.user_timeout.as_millis()).unwrap_or(u32::MAX);
-        socket::setsockopt(socket, sockopt::TcpNoDelay, &true)?;
-        socket::setsockopt(socket, sockopt::KeepAlive, &true)?;
-        socket::setsockopt(socket, sockopt::TcpKeepIdle, &seconds(self.keepalive.idle))?;
-        socket::setsockopt(socket, sockopt::TcpKeepInterval, &seconds(self.keepalive.interval))?;
-        socket::setsockopt(socket, sockopt::TcpKeepCount, &self.keepalive.probes)?;
-        socket::setsockopt(socket, sockopt::TcpUserTimeout, &timeout_ms)?;
-        match (self.ttl.map(i32::from), remote) {
-            (None, _) => Ok(()),
-            (Some(ttl), SocketAddr::V4(_)) => socket::setsockopt(socket, sockopt::Ipv4Ttl, &ttl),
-            (Some(ttl), SocketAddr::V6(_)) => socket::setsockopt(socket, sockopt::Ipv6Ttl, &ttl),
-        }
     }
 }
 

@@ -13,7 +13,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 
 use super::NEVER;
 use crate::engine::{
-    Bind, Event, Fact, Flow, How, Party, Step, StunAnswer, StunAsked, StunOutcome, Trouble,
+    Bind, Event, Fact, Flow, How, Party, Reader, Step, StunAnswer, StunAsked, StunOutcome, Trouble,
     Unreached,
 };
 use crate::time::{Duration, Instant};
@@ -101,7 +101,13 @@ impl StunProbe {
         let mut local = self.setting.local.iter();
         let local = local.find(|local| local.is_ipv4() == endpoint.is_ipv4());
         let from = local.map_or(Bind::Kernel, |local| Bind::Shared(*local));
-        self.steps.push_back(Step::Open { flow, from, to: endpoint });
+        self.steps.push_back(Step::Open {
+            flow,
+            from,
+            to: endpoint,
+            at: None,
+            reader: Reader::Party,
+        });
     }
 
     fn opened(&mut self, now: Instant, flow: Flow, local: Endpoint) {

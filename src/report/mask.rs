@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::engine::Run;
+use crate::engine::{Fact, Punched, Run};
 use crate::verdict::Verdict;
 use crate::wire::{Endpoint, Packet};
 
@@ -36,6 +36,18 @@ impl Masker {
         vantage.internal.iter().for_each(|address| masker.give(*address, Role::Internal));
         vantage.external.iter().for_each(|address| masker.give(*address, Role::External));
         vantage.reflectors.iter().for_each(|endpoint| masker.give(endpoint.ip(), Role::Other));
+        masker
+    }
+
+    /// A masker that knows which ends a punch had.
+    pub fn of_punch(run: &Run) -> Self {
+        let mut masker = Self::default();
+        for (_, fact) in &run.facts {
+            if let Fact::Punch { what: Punched::Aimed { local, remote, .. }, .. } = fact {
+                masker.give(local.ip(), Role::Internal);
+                masker.give(remote.ip(), Role::Other);
+            }
+        }
         masker
     }
 

@@ -1,6 +1,6 @@
 //! What goes on, in words, from the facts as they are noted.
 
-use crate::engine::{Fact, Question, StunOutcome};
+use crate::engine::{Fact, Punched, Question, StunOutcome};
 use crate::wire::Endpoint;
 
 /// Where a reflector serves, and what its firewall must let in.
@@ -33,7 +33,17 @@ pub fn progress(fact: &Fact) -> Option<String> {
             let what = if answered { "has answered" } else { "gave no answer" };
             Some(format!("{} {what}", asked.server))
         }
+        Fact::Punch { what, .. } => punched(what),
         Fact::ListenedUntil { .. } => Some("collecting reports".to_owned()),
+        _ => None,
+    }
+}
+
+fn punched(what: &Punched) -> Option<String> {
+    match what {
+        Punched::Tried { attempt: 2.., .. } => Some("trying again".to_owned()),
+        Punched::Stood { remote, .. } => Some(format!("open with {remote}")),
+        Punched::Stranger { remote } => Some(format!("{remote} came instead of the peer")),
         _ => None,
     }
 }

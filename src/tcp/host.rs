@@ -78,7 +78,8 @@ impl Host {
             State::Listen => self.take_in_listen(now, segment),
             State::SynSent => self.take_in_syn_sent(now, segment),
             State::SynReceived => self.take_in_syn_received(segment),
-            State::Established => self.take_in_established(segment),
+            // It never sends a FIN, so no state lies beyond.
+            _ => self.take_in_established(segment),
         };
         answer.into_iter().collect()
     }

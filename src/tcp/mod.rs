@@ -5,10 +5,13 @@
 //!  Host ⇄ Host ──> packets at an interface ──> witness ──> opening, outcome, states
 //! ```
 
+mod arrival;
 mod host;
+mod sockets;
 mod witness;
 mod words;
 
 pub use host::{Host, Profile};
+pub use sockets::{Path, opening_of};
 pub use witness::{Sighting, Testimony, Transition, Vantage, Vantages, witness};
 pub use words::{Opening, Outcome, Side, State};

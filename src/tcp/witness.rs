@@ -10,8 +10,9 @@
 
 mod view;
 
-use view::{Arrival, View};
+use view::View;
 
+use super::arrival::{Arrival, named};
 use super::{Opening, Outcome, Side, State};
 use crate::time::Instant;
 use crate::wire::{Endpoint, Packet};
@@ -140,24 +141,6 @@ fn from_both(a: &View<'_>, b: &View<'_>) -> Testimony {
         opening,
         outcome: outcome.unwrap_or(Outcome::TimedOut),
         states: [a.states(), b.states()].concat(),
-    }
-}
-
-/// The name of what became of the bare SYN of `side`, and of the other one, in a connection that was
-/// opened.
-const fn named(side: Side, outbound: Arrival, inbound: Arrival) -> Opening {
-    use Arrival::{InSynSent, Missed, Unknown};
-    let other = side.opposite();
-    match (outbound, inbound) {
-        (InSynSent, InSynSent) => Opening::Crossed,
-        (InSynSent, Missed) => Opening::HalfCrossed { crossed_syn: side },
-        (Missed, InSynSent) => Opening::HalfCrossed { crossed_syn: other },
-        (InSynSent, Unknown) => Opening::CrossedOrHalfCrossed { crossed_syn: side },
-        (Unknown, InSynSent) => Opening::CrossedOrHalfCrossed { crossed_syn: other },
-        (Missed, Missed) => Opening::ThreeWay,
-        (Unknown, Missed) | (Missed, Unknown) => Opening::ThreeWayOrHalfCrossed,
-        // A SYN that came in and went unanswered, and nothing that answers ours: a gap in the trace.
-        (Unknown, Unknown) => Opening::None,
     }
 }
 

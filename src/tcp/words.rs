@@ -27,7 +27,7 @@ impl Side {
     }
 }
 
-/// The states of a connection up to its opening (RFC 9293 §3.3.2).
+/// The states of a connection (RFC 9293 §3.3.2).
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
@@ -47,6 +47,24 @@ pub enum State {
     /// Open.
     #[serde(rename = "ESTABLISHED")]
     Established,
+    /// Has sent a FIN.
+    #[serde(rename = "FIN-WAIT-1")]
+    FinWait1,
+    /// Has sent a FIN that was acknowledged.
+    #[serde(rename = "FIN-WAIT-2")]
+    FinWait2,
+    /// Has received a FIN.
+    #[serde(rename = "CLOSE-WAIT")]
+    CloseWait,
+    /// Has sent and received a FIN, and waits for the acknowledgement of its own.
+    #[serde(rename = "CLOSING")]
+    Closing,
+    /// The same, having received its FIN first.
+    #[serde(rename = "LAST-ACK")]
+    LastAck,
+    /// Waits until nothing of the connection can be under way any more.
+    #[serde(rename = "TIME-WAIT")]
+    TimeWait,
 }
 
 /// With the RFC's hyphens.
@@ -58,6 +76,12 @@ impl fmt::Display for State {
             Self::SynSent => "SYN-SENT",
             Self::SynReceived => "SYN-RECEIVED",
             Self::Established => "ESTABLISHED",
+            Self::FinWait1 => "FIN-WAIT-1",
+            Self::FinWait2 => "FIN-WAIT-2",
+            Self::CloseWait => "CLOSE-WAIT",
+            Self::Closing => "CLOSING",
+            Self::LastAck => "LAST-ACK",
+            Self::TimeWait => "TIME-WAIT",
         })
     }
 }

@@ -10,6 +10,7 @@ mod finding;
 mod hairpin;
 mod liveness;
 mod mapping;
+mod punch;
 mod row;
 mod rulings;
 mod stun;
@@ -28,6 +29,10 @@ pub use finding::{
     Prediction, Proof, Unknown, UnsolicitedSynFinding,
 };
 
+pub use punch::{
+    Attempt, Cause, Diagnosis, Measured, Missed, PunchEnd, PunchVerdict, Socket, StateChange,
+    StateSource, Testimony, Timing, TraceLine, Witnesses, judge_punch,
+};
 pub use stun::{Agreement, Payload, Problem, StunServer, StunVerdict, judge_stun};
 
 use liveness::Liveness;

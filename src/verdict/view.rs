@@ -210,6 +210,7 @@ impl<'a> Packets<'a> {
             (Place::Prober, true) => At::ReachedProber,
             (Place::Reflector(_), false) => At::LeftReflector,
             (Place::Reflector(_), true) => At::ReachedReflector,
+            (Place::End(_), _) => return,
         };
         self.sights[at as usize].push(Sight { frame, record, from, to, segment });
     }

@@ -4,27 +4,10 @@
 //! reach TCP, or reach it later than one that was seen after it.
 
 use super::{Sighting, Transition, Vantage};
+use crate::tcp::arrival::Arrival;
 use crate::tcp::{Outcome, Side, State};
 use crate::time::Instant;
 use crate::wire::{Body, Flags, Icmp, Segment, Seq};
-
-/// What became of one side's bare SYN at the other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Arrival {
-    /// It arrived while that one was in SYN-SENT: it crossed.
-    InSynSent,
-    /// It did not: none was sent, or it was lost, or it came in another state.
-    Missed,
-    /// Not to be seen from here.
-    Unknown,
-}
-
-impl Arrival {
-    /// This, or the other where this is unknown.
-    pub const fn or(self, other: Self) -> Self {
-        if matches!(self, Self::Unknown) { other } else { self }
-    }
-}
 
 /// What one end's interface saw of one attempt to open one connection.
 #[derive(Debug)]

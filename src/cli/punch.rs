@@ -1,0 +1,157 @@
+//! A punch, done: the connection opened, what happened shown, and the connection handed over.
+
+mod args;
+mod hand_over;
+mod moment;
+
+use std::net::TcpStream;
+
+pub use args::{HELP, Punch, PunchArgs};
+
+use super::evidence;
+use super::exit::Exit;
+use super::failure::Failure;
+use super::finish::{complain, show};
+use super::request::{Form, Host};
+use super::run::look_up;
+use super::screen::{Progress, Screen};
+use crate::capture::{self, Evidence};
+use crate::engine::Fact;
+use crate::live::{self, Ended, LivePunch, Stop};
+use crate::os::signals::Signals;
+use crate::os::{clock, entropy};
+use crate::report::{self, Masker};
+use crate::tcp::Side;
+use crate::verdict::{PunchVerdict, judge_punch};
+use crate::wire::Endpoint;
+use args::{PunchOutput, Then};
+
+/// Opens the connection, and says how that went.
+///
+/// # Errors
+/// When it cannot be tried.
+pub fn punch(request: &Punch) -> Result<Exit, Failure> {
+    let output = &request.output;
+    for path in output.evidence.iter().chain(&output.svg) {
+        evidence::check(path)?;
+    }
+    let live = live(request)?;
+    let signals = Signals::block()?;
+    let progress = Progress::new(output.verbosity);
+    progress.say(&waiting(&live));
+    let started = clock::realtime();
+    let mut watch = |fact: &Fact| report::progress(fact).iter().for_each(|what| progress.say(what));
+    let ended = live::punch(&live, Stop::Signals(&signals), &mut watch);
+    progress.end();
+    let Ended { run, connection } = ended?;
+    // From here on Ctrl-C ends the program as it ends any other.
+    drop(signals);
+    let open = connection.filter(is_with_a_peer);
+    finish(request, Evidence { run, started }, open)
+}
+
+fn live(request: &Punch) -> Result<LivePunch, Failure> {
+    let begun = clock::monotonic();
+    let now = clock::realtime();
+    let at = request.at.since_epoch(now);
+    if at < now {
+        let error = format!("{} has passed", moment::in_words(at));
+        return Err(Failure::new(error, "give a moment to come: next-minute, +3s"));
+    }
+    Ok(LivePunch {
+        side: Side::A,
+        peer: resolve(&request.peer)?,
+        local_port: request.local_port,
+        begun,
+        first: begun + (at - now),
+        patience: request.timeout,
+        seed: request.seed.map_or_else(entropy::seed, Ok)?,
+    })
+}
+
+fn resolve(host: &Host) -> Result<Endpoint, Failure> {
+    let all = look_up(host, "peer")?;
+    all.into_iter().next().ok_or_else(|| {
+        Failure::new(format!("{} has no address", host.name), "give the peer's address")
+    })
+}
+
+fn waiting(live: &LivePunch) -> String {
+    let left = live.first.saturating_sub(clock::monotonic());
+    let at = moment::in_words(clock::realtime() + left);
+    format!("the SYN to {} leaves at {at}, in {:.0} s", live.peer, left.as_secs_f64())
+}
+
+/// A connection from an endpoint to itself is none (RFC 9293 appendix A.2).
+fn is_with_a_peer(connection: &TcpStream) -> bool {
+    match (connection.local_addr(), connection.peer_addr()) {
+        (Ok(local), Ok(remote)) => local != remote,
+        _ => true,
+    }
+}
+
+fn finish(
+    request: &Punch,
+    mut evidence: Evidence,
+    open: Option<TcpStream>,
+) -> Result<Exit, Failure> {
+    if request.output.mask {
+        Masker::of_punch(&evidence.run).run(&mut evidence.run);
+    }
+    let verdict = judge_punch(&evidence.run);
+    let greeting = match (&request.then, &open) {
+        (Then::Greet, Some(connection)) => Some(hand_over::greet(connection)),
+        _ => None,
+    };
+    let heard = greeting.as_ref().and_then(|heard| heard.as_ref().ok()).map(String::as_str);
+    answer(request, &verdict, heard);
+    keep(&request.output, &evidence, &verdict)?;
+    if let Some(Err(why)) = greeting {
+        let hint = "the peer, or a box between, ended the connection just after it had opened";
+        complain(&Failure::new(format!("the greeting failed: {why}"), hint));
+    }
+    let Some(connection) = open else { return Ok(Exit::No) };
+    match &request.then {
+        Then::Greet => {}
+        Then::Pipe => hand_over::pipe(&connection).map_err(broken)?,
+        Then::Exec(command) => {
+            let status = hand_over::exec(connection, command).map_err(broken)?;
+            if !status.success() {
+                complain(&Failure::new(
+                    format!("'{command}' ended with {status}"),
+                    "see its own words",
+                ));
+            }
+        }
+    }
+    Ok(Exit::Answered)
+}
+
+fn broken(why: std::io::Error) -> Failure {
+    Failure::new(format!("the connection broke: {why}"), "it was open; run both ends again")
+}
+
+/// On stdout, unless the connection has that.
+fn answer(request: &Punch, verdict: &PunchVerdict, greeting: Option<&str>) {
+    let text = match request.output.form {
+        Form::Json => format!("{:#}\n", report::punch_json(verdict, greeting)),
+        Form::Text => {
+            let heard = greeting.map(|heard| format!("\nThe peer says: {}\n", heard.trim_end()));
+            report::punch_text(verdict, Screen::of_stdout().width) + &heard.unwrap_or_default()
+        }
+    };
+    match request.then {
+        Then::Pipe => eprint!("{text}"),
+        _ => show(&text),
+    }
+}
+
+fn keep(output: &PunchOutput, evidence: &Evidence, verdict: &PunchVerdict) -> Result<(), Failure> {
+    if let Some(path) = &output.svg {
+        evidence::save(path, report::punch_picture(verdict).as_bytes())?;
+    }
+    if let Some(path) = &output.evidence {
+        evidence::save(path, &capture::write(evidence, &|_| None))?;
+    }
+    Ok(())
+}

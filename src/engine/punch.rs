@@ -1,0 +1,122 @@
+//! What became of one end's attempts to open a connection with a peer.
+
+use serde::{Deserialize, Serialize};
+
+use super::{End, Unreached};
+use crate::tcp::State;
+use crate::time::Instant;
+use crate::wire::Endpoint;
+
+/// One thing that happened to one end of a punch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "punch", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Punched {
+    /// The plan, before the first SYN.
+    Aimed {
+        /// This end's own endpoint.
+        local: Endpoint,
+        /// Where its SYNs are to go.
+        remote: Endpoint,
+        /// When the first SYN is to leave.
+        first: Instant,
+        /// When it gives up.
+        give_up: Instant,
+    },
+    /// What would witness the opening does not.
+    Unwatched {
+        /// Which witness.
+        witness: Witness,
+        /// Why not.
+        why: String,
+    },
+    /// An attempt was begun: its SYN is to leave at this moment.
+    Tried {
+        /// Its number, from 1.
+        attempt: u32,
+        /// That moment.
+        at: Instant,
+    },
+    /// An attempt came to nothing.
+    Missed {
+        /// Its number.
+        attempt: u32,
+        /// Why.
+        why: Miss,
+    },
+    /// A connection stands.
+    Stood {
+        /// Which of the two sockets it came from.
+        by: By,
+        /// Its local endpoint.
+        local: Endpoint,
+        /// Its remote endpoint; another than was aimed at, if a NAT remapped the peer's SYN.
+        remote: Endpoint,
+    },
+    /// Somebody else connected to the port, and was shown out.
+    Stranger {
+        /// Who.
+        remote: Endpoint,
+    },
+    /// A socket of this end went from one state to another.
+    Changed(Change),
+    /// The time was up.
+    GaveUp,
+}
+
+/// A socket went from one state to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Change {
+    /// When, or by when if it was sampled.
+    pub at: Instant,
+    /// Who says so.
+    pub source: Source,
+    /// The socket's local endpoint.
+    pub local: Endpoint,
+    /// Its remote endpoint.
+    pub remote: Endpoint,
+    /// The state before.
+    pub from: State,
+    /// The state after.
+    pub to: State,
+}
+
+/// Who tells of a socket's states.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Source {
+    /// The kernel, of each change as it is made.
+    Kernel,
+    /// Samples of the socket: states between two of them are not seen.
+    Sampled,
+}
+
+/// Who may witness an opening.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Witness {
+    /// A capture at the interface.
+    Wire,
+    /// The kernel's socket states.
+    Kernel,
+}
+
+/// Why an attempt came to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Miss {
+    /// It never stood.
+    Unreached(Unreached),
+    /// It had come beyond SYN-SENT, and ended.
+    Ended(End),
+}
+
+/// Which socket a connection came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum By {
+    /// The one that connected.
+    Connect,
+    /// The one that listened: the peer's SYN came before ours had left.
+    Accept,
+}

@@ -1,0 +1,202 @@
+//! What `punch` answers: prose and a ladder, JSON, and a picture.
+
+mod ladder;
+mod picture;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
+
+pub use picture::picture as punch_picture;
+
+use super::json::{object, schema_of};
+use super::table::{titled, wrapped};
+use crate::tcp::{Opening, Outcome, Side};
+use crate::verdict::{Attempt, Diagnosis, Measured, PunchVerdict, Socket, Testimony};
+use ladder::Ladder;
+
+/// The schema's name; the number rises with every change that a reader may trip over.
+const SCHEMA: &str = "tso-probe/punch/1";
+
+/// The verdict and what the peer said as one JSON object, its schema's name first.
+pub fn punch_json(verdict: &PunchVerdict, greeting: Option<&str>) -> Value {
+    object(&Answer { schema: SchemaName::Punch, verdict, greeting })
+}
+
+/// The JSON Schema of what [`punch_json`] returns.
+pub fn punch_schema() -> Value {
+    schema_of::<Answer<'_>>(SCHEMA)
+}
+
+/// What `punch --json` answers.
+#[derive(Serialize, JsonSchema)]
+struct Answer<'a> {
+    /// Which schema this keeps to.
+    schema: SchemaName,
+    #[serde(flatten)]
+    verdict: &'a PunchVerdict,
+    /// What the peer said, if it was asked to greet.
+    greeting: Option<&'a str>,
+}
+
+#[derive(Serialize, JsonSchema)]
+enum SchemaName {
+    #[serde(rename = "tso-probe/punch/1")]
+    Punch,
+}
+
+/// The verdict as text of this many columns.
+pub fn punch_text(verdict: &PunchVerdict, width: u16) -> String {
+    let prose = |text: String| wrapped(&text, width, "");
+    let troubles = verdict.troubles.iter().map(|trouble| prose(format!("- {trouble}")));
+    let parts = [
+        prose(headline(verdict)),
+        Ladder::of(verdict).text(width),
+        prose(witnesses(verdict)),
+        prose(timing(verdict)),
+        prose(attempts(&verdict.attempts)),
+        verdict.diagnosis.as_ref().map_or(String::new(), |diagnosis| told(diagnosis, width)),
+        titled("What spoiled the run", troubles.collect()),
+    ];
+    let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    parts.join("\n\n") + "\n"
+}
+
+/// Open or not, and how, in one sentence.
+fn headline(verdict: &PunchVerdict) -> String {
+    let ends = verdict.ends.iter().map(|end| {
+        let remote = end.remote.unwrap_or(end.aimed_at);
+        let by = end.by.map_or("", |by| match by {
+            Socket::Connect => ", by connect",
+            Socket::Accept => ", by accept",
+        });
+        format!("{} {} to {remote}{by}", name(end.side), end.local)
+    });
+    let ends: Vec<_> = ends.collect();
+    let outcome = match verdict.outcome {
+        Outcome::Open => opening_in_words(verdict.opening).to_owned(),
+        Outcome::Refused => "not open: refused".to_owned(),
+        Outcome::Reset => "not open: reset".to_owned(),
+        Outcome::TimedOut => "not open: nothing answered in time".to_owned(),
+        Outcome::Failed => "not open: failed".to_owned(),
+    };
+    format!("{outcome} ({})", ends.join("; "))
+}
+
+/// What an end is called.
+pub fn name(side: Side) -> &'static str {
+    match side {
+        Side::A => "a",
+        Side::B => "b",
+    }
+}
+
+/// How a connection was opened, in words.
+pub fn opening_in_words(opening: Opening) -> &'static str {
+    match opening {
+        Opening::Crossed => "open, crossed: both SYNs met, a simultaneous open",
+        Opening::HalfCrossed { crossed_syn: Side::A } => "open, half-crossed: the SYN of a alone",
+        Opening::HalfCrossed { crossed_syn: Side::B } => "open, half-crossed: the SYN of b alone",
+        Opening::CrossedOrHalfCrossed { crossed_syn: Side::A } => {
+            "open, the SYN of a crossed; whether that of b did is not to be seen from here"
+        }
+        Opening::CrossedOrHalfCrossed { crossed_syn: Side::B } => {
+            "open, the SYN of b crossed; whether that of a did is not to be seen from here"
+        }
+        Opening::ThreeWay => "open in three ways: one end connected, the other listened",
+        Opening::ThreeWayOrHalfCrossed => {
+            "open, in three ways or half-crossed: from this end alone the two look alike"
+        }
+        Opening::Accepted => "open, accepted: the peer connected, this end listened",
+        Opening::SelfConnect => "connected with itself: that is no connection with a peer",
+        Opening::SplitHandshake => "open by a split handshake: a SYN was answered with a SYN",
+        Opening::None => "open; how it was opened was not seen",
+    }
+}
+
+fn witnesses(verdict: &PunchVerdict) -> String {
+    let witnesses = &verdict.witnesses;
+    let told = |who: &str, testimony: &Testimony| match (testimony.opening, &testimony.gaps[..]) {
+        (Some(Opening::None), []) => format!("{who}: no opening seen"),
+        (Some(opening), []) => format!("{who}: {}", word(opening)),
+        (Some(opening), [gap, ..]) => format!("{who}: {} ({gap})", word(opening)),
+        (None, [gap, ..]) => format!("{who}: not watched ({gap})"),
+        (None, []) => format!("{who}: nothing seen"),
+    };
+    let agreement = match witnesses.agree {
+        Some(true) => ". They agree.",
+        Some(false) => ". THEY CONTRADICT EACH OTHER: one of them was deceived.",
+        None => ".",
+    };
+    let wire = told("Packets say", &witnesses.wire);
+    format!("{wire}; {}{agreement}", told("sockets say", &witnesses.kernel))
+}
+
+/// The word that the JSON has for an opening.
+fn word(opening: Opening) -> String {
+    let value = serde_json::to_value(opening).unwrap_or_default();
+    value["opening"].as_str().unwrap_or_default().to_owned()
+}
+
+fn timing(verdict: &PunchVerdict) -> String {
+    let timing = &verdict.timing;
+    let Some(window) = timing.crossing_window_us else { return String::new() };
+    let basis = match timing.measured {
+        Measured::HalfRoundTrip => ", taking half the round trip for the one-way delay",
+        Measured::BothEnds | Measured::No => "",
+    };
+    let skew = timing.skew_us.map_or("The".to_owned(), |skew| {
+        let later = if skew < 0.0 { Side::A } else { Side::B };
+        format!("The SYN of {} left {} later; the", name(later), time(skew.abs()))
+    });
+    format!("{skew} crossing window was ±{}{basis}.", time(window))
+}
+
+fn attempts(attempts: &[Attempt]) -> String {
+    let (count, first) = (attempts.len(), attempts.first());
+    let Some(error) = first.and_then(|first| first.error_us) else { return String::new() };
+    let late = if error < 0.0 { "early" } else { "late" };
+    let tries = if count == 1 { "one attempt".to_owned() } else { format!("{count} attempts") };
+    format!("The first SYN was {} {late} at the interface; {tries} in all.", time(error.abs()))
+}
+
+fn told(diagnosis: &Diagnosis, width: u16) -> String {
+    let lines = [
+        wrapped(&format!("- At {}: {}.", name(diagnosis.side), diagnosis.because), width, "  "),
+        wrapped(&format!("- What to do: {}.", diagnosis.advice), width, "  "),
+    ];
+    titled("Why it did not open", lines.to_vec())
+}
+
+/// Microseconds as people say them.
+pub fn time(micros: f64) -> String {
+    match micros {
+        ..1_000.0 => format!("{micros:.1} µs"),
+        ..1_000_000.0 => format!("{:.2} ms", micros / 1_000.0),
+        _ => format!("{:.2} s", micros / 1_000_000.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schema_in_the_docs_is_the_one_that_is_printed() {
+        let written = include_str!("../../docs/punch.schema.json");
+        let printed =
+            serde_json::to_string_pretty(&punch_schema()).expect("a schema is JSON") + "\n";
+        let remedy = "cargo run -- punch --json-schema > docs/punch.schema.json";
+        assert!(
+            written == printed,
+            "docs/punch.schema.json is out of date; write it anew: {remedy}"
+        );
+    }
+
+    #[test]
+    fn a_time_has_the_unit_that_suits_it() {
+        assert_eq!(time(12.34), "12.3 µs");
+        assert_eq!(time(1_800.0), "1.80 ms");
+        assert_eq!(time(2_500_000.0), "2.50 s");
+    }
+}

@@ -1,0 +1,210 @@
+//! The ladder as a picture (SVG).
+
+use svg::Document;
+use svg::node::element::{Group, Line, Polygon, Rectangle, Style, Text};
+
+use super::ladder::{Ladder, Row, What};
+use super::{opening_in_words, time};
+use crate::tcp::{Outcome, Side, State};
+use crate::verdict::PunchVerdict;
+
+/// The ladder of a punch as an SVG document.
+pub fn picture(verdict: &PunchVerdict) -> String {
+    let ladder = Ladder::of(verdict);
+    let places = places(&ladder.rows);
+    let bottom = places.last().copied().unwrap_or(TOP) + 50.0;
+    let mut drawing = Document::new()
+        .set("viewBox", (0, 0, WIDTH as i32, (bottom + 40.0) as i32))
+        .set("width", WIDTH)
+        .set("font-family", "ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace")
+        .set("font-size", 13)
+        .add(Style::new(STYLE))
+        .add(Rectangle::new().set("width", "100%").set("height", "100%").set("class", "ground"))
+        .add(heading(verdict));
+    for side in [Side::A, Side::B] {
+        drawing = drawing.add(lifeline(&ladder, side, &places, bottom));
+    }
+    for (row, y) in ladder.rows.iter().zip(&places) {
+        drawing = drawing.add(drawn(row, *y, &ladder, &places));
+    }
+    drawing.add(text(MIDDLE, bottom + 22.0, "middle", "faint", &caption(verdict))).to_string()
+}
+
+/// Where the rows are drawn: further apart the more time lies between them, within limits.
+fn places(rows: &[Row]) -> Vec<f64> {
+    let span = rows.last().zip(rows.first()).map_or(1.0, |(last, first)| last.at_us - first.at_us);
+    let scale = 260.0 / span.max(1.0);
+    let mut y = TOP;
+    let mut before: Option<f64> = None;
+    let place = |row: &Row| {
+        y += before.map_or(30.0, |before| ((row.at_us - before) * scale).clamp(NEAREST, FARTHEST));
+        before = Some(row.at_us);
+        y
+    };
+    rows.iter().map(place).collect()
+}
+
+fn heading(verdict: &PunchVerdict) -> Group {
+    let headline = match verdict.outcome {
+        Outcome::Open => opening_in_words(verdict.opening).to_owned(),
+        _ => verdict.diagnosis.as_ref().map_or("not open".to_owned(), |why| {
+            let because: String = why.because.chars().take(90).collect();
+            format!("not open: {because}")
+        }),
+    };
+    let title = text(MIDDLE, 26.0, "middle", "title", &headline);
+    Group::new().add(title)
+}
+
+fn caption(verdict: &PunchVerdict) -> String {
+    let timing = &verdict.timing;
+    let skew = timing.skew_us.map(|skew| format!("departures {} apart", time(skew.abs())));
+    let window = timing.crossing_window_us.map(|window| format!("window ±{}", time(window)));
+    let times = Some("times in ms after the agreed moment".to_owned());
+    let parts: Vec<_> = times.into_iter().chain(skew).chain(window).collect();
+    parts.join(" · ")
+}
+
+const fn x_of(side: Side) -> f64 {
+    match side {
+        Side::A => LEFT,
+        Side::B => RIGHT,
+    }
+}
+
+/// An end: its name, its line, and on it the states that it went through.
+fn lifeline(ladder: &Ladder, side: Side, places: &[f64], bottom: f64) -> Group {
+    let x = x_of(side);
+    let own = ladder.ends.iter().find(|(of, _)| *of == side).map(|(_, end)| end.clone());
+    let is_seen = own.is_some();
+    let name = own.or_else(|| ladder.peer.clone()).unwrap_or_default();
+    let anchor = if side == Side::A { "start" } else { "end" };
+    let name_x = if side == Side::A { 20.0 } else { WIDTH - 20.0 };
+    let name = format!("{} {name}", super::name(side));
+    let line = Line::new().set("x1", x).set("x2", x).set("y1", TOP).set("y2", bottom);
+    let line = line.set("class", if is_seen { "life" } else { "life unseen" });
+    let mut group = Group::new().add(text(name_x, 56.0, anchor, "end", &name)).add(line);
+    let changes: Vec<_> = ladder
+        .rows
+        .iter()
+        .zip(places)
+        .filter_map(|(row, y)| match row.what {
+            What::Became(state) if row.side == side => Some((state, *y)),
+            _ => None,
+        })
+        .collect();
+    for (place, (state, y)) in changes.iter().enumerate() {
+        let until = changes.get(place + 1).map_or(bottom, |(_, next)| *next);
+        let band = Rectangle::new().set("x", x - 4.0).set("y", *y).set("width", 8);
+        let band = band.set("height", until - y).set("class", class(*state)).set("rx", 2);
+        group = group.add(band);
+    }
+    group
+}
+
+const fn class(state: State) -> &'static str {
+    match state {
+        State::SynSent => "sent",
+        State::SynReceived => "received",
+        State::Established => "established",
+        _ => "closed",
+    }
+}
+
+fn drawn(row: &Row, y: f64, ladder: &Ladder, places: &[f64]) -> Group {
+    let (x, sign) = (x_of(row.side), if row.side == Side::A { 1.0 } else { -1.0 });
+    let outward = x - sign * 14.0;
+    let anchor = if row.side == Side::A { "end" } else { "start" };
+    let when = format!("{:.3}", row.at_us / 1_000.0);
+    let group = Group::new();
+    match &row.what {
+        What::Became(state) => {
+            group.add(text(outward, y + 4.0, anchor, class(*state), &state.to_string()))
+        }
+        What::Left(what) => {
+            let group = group.add(text(outward, y + 4.0, anchor, "faint", &when));
+            let (to_x, to_y, arrives) = goal(row, y, what, ladder, places);
+            let group = group.add(arrow([x + sign * 6.0, y], [to_x, to_y], arrives));
+            group.add(text(x + sign * 60.0, y - 4.0, "middle", "packet", what))
+        }
+        What::Came(what) => {
+            let group = group.add(text(outward, y + 4.0, anchor, "faint", &when));
+            if ladder.peer.is_none() {
+                return group;
+            }
+            let from = [x_of(row.side.opposite()) - sign * 6.0, y - SLANT];
+            let group = group.add(arrow(from, [x + sign * 6.0, y], true));
+            group.add(text(x + sign * 60.0, y - 10.0, "middle", "packet", what))
+        }
+    }
+}
+
+/// Where an arrow ends: at the other end if the packet was seen to arrive there; otherwise, if that
+/// end was watched, on the way.
+fn goal(row: &Row, y: f64, what: &str, ladder: &Ladder, places: &[f64]) -> (f64, f64, bool) {
+    let other = row.side.opposite();
+    let sign = if row.side == Side::A { 1.0 } else { -1.0 };
+    let near = x_of(other) - sign * 6.0;
+    if ladder.peer.is_some() {
+        return (near, y + SLANT, true);
+    }
+    let nth = nth_of_its_kind(row, what, ladder);
+    let mut arrivals = ladder.rows.iter().zip(places).filter(|(arrival, _)| {
+        arrival.side == other && arrival.what == What::Came(what.to_owned())
+    });
+    match arrivals.nth(nth) {
+        Some((_, arrival)) => (near, *arrival, true),
+        None => (MIDDLE + sign * 60.0, y + SLANT, false),
+    }
+}
+
+/// How many packets that look like this one left the same end before it.
+fn nth_of_its_kind(row: &Row, what: &str, ladder: &Ladder) -> usize {
+    let before = ladder.rows.iter().take_while(|other| !std::ptr::eq(*other, row));
+    before
+        .filter(|other| other.side == row.side && other.what == What::Left(what.to_owned()))
+        .count()
+}
+
+fn arrow([x1, y1]: [f64; 2], [x2, y2]: [f64; 2], arrives: bool) -> Group {
+    let line = Line::new().set("x1", x1).set("y1", y1).set("x2", x2).set("y2", y2);
+    let group = Group::new().add(line.set("class", if arrives { "arrow" } else { "arrow lost" }));
+    let angle = (y2 - y1).atan2(x2 - x1).to_degrees();
+    let turn = format!("translate({x2:.1} {y2:.1}) rotate({angle:.1})");
+    match arrives {
+        true => group.add(
+            Polygon::new()
+                .set("points", "0,0 -9,-4 -9,4")
+                .set("transform", turn)
+                .set("class", "head"),
+        ),
+        false => group.add(text(x2, y2 + 5.0, "middle", "lost", "✕")),
+    }
+}
+
+fn text(x: f64, y: f64, anchor: &str, class: &str, what: &str) -> Text {
+    Text::new(what).set("x", x).set("y", y).set("text-anchor", anchor).set("class", class)
+}
+
+const WIDTH: f64 = 860.0;
+const MIDDLE: f64 = WIDTH / 2.0;
+const LEFT: f64 = 190.0;
+const RIGHT: f64 = WIDTH - LEFT;
+const TOP: f64 = 76.0;
+const NEAREST: f64 = 22.0;
+const FARTHEST: f64 = 110.0;
+
+/// How far an arrow falls whose other end has no time.
+const SLANT: f64 = 12.0;
+
+/// Readable on paper and on a dark screen.
+const STYLE: &str = "
+.ground{fill:#fff}text{fill:#1f2328}.title{font-weight:600;font-size:15px}.end{font-weight:600}
+.faint{fill:#59636e;font-size:12px}.life{stroke:#8c959f;stroke-width:2}.unseen{stroke-dasharray:4 5}
+.arrow{stroke:#1f2328;stroke-width:1.4}.head{fill:#1f2328}.packet{font-size:12px}
+.lost{stroke-dasharray:5 4;fill:#cf222e}
+rect.closed{fill:#8c959f}rect.sent{fill:#bf8700}rect.received{fill:#0969da}rect.established{fill:#1a7f37}
+text.closed{fill:#59636e}text.sent{fill:#9a6700}text.received{fill:#0969da}text.established{fill:#1a7f37}
+@media(prefers-color-scheme:dark){.ground{fill:#0d1117}text,.head{fill:#e6edf3}.arrow{stroke:#e6edf3}
+.faint,text.closed{fill:#9198a1}.lost{fill:#f85149}text.sent{fill:#d29922}text.received{fill:#58a6ff}
+text.established{fill:#3fb950}}";

@@ -1,0 +1,181 @@
+//! The ends of a punch, as its facts tell of them.
+
+use std::collections::BTreeMap;
+
+use super::{PunchEnd, Socket, punched};
+use crate::engine::{By, Change, Miss, Place, Punched, Record, Run, Source, Witness};
+use crate::tcp::{
+    self, Opening, Outcome, Path, Side, Sighting, State, Vantage, Vantages, opening_of,
+};
+use crate::time::Instant;
+use crate::wire::Endpoint;
+
+/// All ends of a punch that were run here.
+#[derive(Debug, Default)]
+pub struct Ends {
+    pub all: BTreeMap<Side, End>,
+}
+
+/// What is known of one end.
+#[derive(Debug)]
+pub struct End {
+    pub local: Endpoint,
+    pub aimed_at: Endpoint,
+    pub first: Instant,
+    /// Number and moment.
+    pub tried: Vec<(u32, Instant)>,
+    pub missed: Vec<(u32, Miss)>,
+    pub stood: Vec<(By, Endpoint)>,
+    pub strangers: Vec<Endpoint>,
+    pub changes: Vec<Change>,
+    /// Whether its packets were captured.
+    pub has_wire: bool,
+}
+
+impl Ends {
+    pub fn of(run: &Run) -> Self {
+        let mut ends = Self::default();
+        for (side, what) in run.facts.iter().filter_map(|(_, fact)| punched(fact)) {
+            if let Punched::Aimed { local, remote, first, .. } = *what {
+                ends.all.insert(side, End::new(local, remote, first));
+            }
+        }
+        for (side, what) in run.facts.iter().filter_map(|(_, fact)| punched(fact)) {
+            if let Some(end) = ends.all.get_mut(&side) {
+                end.take(what);
+            }
+        }
+        ends
+    }
+
+    /// The moment that was agreed on.
+    pub fn origin(&self) -> Instant {
+        self.all.values().map(|end| end.first).min().unwrap_or_default()
+    }
+
+    pub fn shown(&self) -> Vec<PunchEnd> {
+        let shown = self.all.iter().map(|(side, end)| PunchEnd {
+            side: *side,
+            local: end.local,
+            aimed_at: end.aimed_at,
+            remote: end.stood.first().map(|(_, remote)| *remote),
+            by: end.stood.first().map(|(by, _)| Socket::from(*by)),
+        });
+        shown.collect()
+    }
+
+    pub fn sightings(&self, run: &Run) -> Vec<Sighting> {
+        let seen = run.trace.iter().filter_map(|record| {
+            let Record { at, inbound, packet, .. } = record;
+            let vantage = side_of(record)?;
+            Some(Sighting { at: *at, vantage, inbound: *inbound, packet: packet.clone() })
+        });
+        seen.collect()
+    }
+
+    /// By which endpoints the connection is known at the ends that were watched.
+    pub fn vantages(&self) -> Vantages {
+        let of = |side| self.all.get(&side).filter(|end| end.has_wire).map(End::vantage);
+        Vantages { a: of(Side::A), b: of(Side::B) }
+    }
+
+    /// How the connection was opened, by the sockets' states; none if nobody told of any.
+    pub fn kernel(&self) -> Option<Opening> {
+        let of = |side| self.all.get(&side).and_then(End::path);
+        let told = self.all.values().any(|end| !end.changes.is_empty());
+        let opening = opening_of(of(Side::A), of(Side::B));
+        // To a socket its own SYN is one that crosses.
+        let is_self = self.is_self_connect() && opening != Opening::None;
+        told.then_some(if is_self { Opening::SelfConnect } else { opening })
+    }
+
+    pub fn changes(&self) -> impl Iterator<Item = (Side, &Change)> {
+        self.all.iter().flat_map(|(side, end)| end.changes.iter().map(|change| (*side, change)))
+    }
+
+    pub fn is_self_connect(&self) -> bool {
+        self.all.values().any(|end| end.local == end.vantage().remote)
+    }
+
+    /// What came of it: a connection that stands is one, whatever was seen on the wire.
+    pub fn outcome(&self, wire: &tcp::Testimony) -> Outcome {
+        if self.all.values().any(|end| !end.stood.is_empty()) {
+            return Outcome::Open;
+        }
+        let last = self.all.values().filter_map(|end| end.missed.last()).map(|(_, why)| *why);
+        match last.max() {
+            Some(Miss::Ended(_)) => Outcome::Reset,
+            Some(Miss::Unreached(why)) => match why {
+                crate::engine::Unreached::Refused => Outcome::Refused,
+                crate::engine::Unreached::TimedOut => Outcome::TimedOut,
+                _ => Outcome::Failed,
+            },
+            None if wire.outcome == Outcome::Open => Outcome::TimedOut,
+            None => wire.outcome,
+        }
+    }
+}
+
+impl End {
+    const fn new(local: Endpoint, aimed_at: Endpoint, first: Instant) -> Self {
+        Self {
+            local,
+            aimed_at,
+            first,
+            tried: Vec::new(),
+            missed: Vec::new(),
+            stood: Vec::new(),
+            strangers: Vec::new(),
+            changes: Vec::new(),
+            has_wire: true,
+        }
+    }
+
+    fn take(&mut self, what: &Punched) {
+        match what {
+            Punched::Tried { attempt, at } => self.tried.push((*attempt, *at)),
+            Punched::Missed { attempt, why } => {
+                self.missed.push((*attempt, *why));
+                // Whatever stood did not last.
+                self.stood.clear();
+            }
+            Punched::Stood { by, remote, .. } => self.stood.push((*by, *remote)),
+            Punched::Stranger { remote } => self.strangers.push(*remote),
+            // The listening socket has no part in the opening.
+            Punched::Changed(change) if change.to != State::Listen => self.changes.push(*change),
+            Punched::Unwatched { witness: Witness::Wire, .. } => self.has_wire = false,
+            _ => {}
+        }
+    }
+
+    /// The endpoints of the connection, or those that were aimed for.
+    pub fn vantage(&self) -> Vantage {
+        let remote = self.stood.first().map_or(self.aimed_at, |(_, remote)| *remote);
+        Vantage { local: self.local, remote }
+    }
+
+    fn path(&self) -> Option<Path> {
+        let remote = self.vantage().remote;
+        let ours = self.changes.iter().filter(|change| change.remote == remote);
+        let gapless = self.changes.iter().all(|change| change.source == Source::Kernel);
+        Path::of(ours.map(|change| (change.from, change.to)), gapless)
+    }
+}
+
+/// The end at whose interface a packet was seen, if it was at one.
+pub fn side_of(record: &Record) -> Option<Side> {
+    match record.place {
+        Place::End(side) => Some(side),
+        _ => None,
+    }
+}
+
+/// Why a witness was not there.
+pub fn gaps(run: &Run, wanted: Witness) -> Vec<String> {
+    let facts = run.facts.iter().filter_map(|(_, fact)| punched(fact));
+    let gaps = facts.filter_map(|(_, what)| match what {
+        Punched::Unwatched { witness, why } if *witness == wanted => Some(why.clone()),
+        _ => None,
+    });
+    gaps.collect()
+}
