@@ -71,6 +71,8 @@ pub struct Change {
     pub at: Instant,
     /// Who says so.
     pub source: Source,
+    /// Which socket, by a number of its own.
+    pub socket: u32,
     /// The socket's local endpoint.
     pub local: Endpoint,
     /// Its remote endpoint.

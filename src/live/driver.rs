@@ -4,11 +4,11 @@ use std::collections::VecDeque;
 
 use super::control::{Control, patient};
 use super::flows::Flows;
+use super::kernel::Kernel;
 use super::station::Station;
-use crate::engine::{Change, Event, Fact, Party, Run, Source, Step};
+use crate::engine::{Event, Fact, Party, Run, Step};
 use crate::os::poll::{self, Interest, Waker};
 use crate::os::signals::Signals;
-use crate::os::states::{self, SocketStates};
 use crate::os::{self, clock};
 use crate::time::{Duration, Instant};
 use crate::wire::Endpoint;
@@ -22,7 +22,7 @@ pub struct Driver<'a> {
     stop: Stop<'a>,
     /// Sees every fact as it is noted.
     watch: &'a mut dyn FnMut(&Fact),
-    states: Option<SocketStates>,
+    kernel: Option<Kernel>,
     claims: Vec<Endpoint>,
     pending: VecDeque<(Instant, Event)>,
     run: Run,
@@ -48,8 +48,8 @@ impl<'a> Driver<'a> {
     ) -> Self {
         let (claims, pending, run) = (Vec::new(), VecDeque::new(), Run::default());
         let flows = Flows::default();
-        let states = None;
-        Self { party, station, control, flows, stop, watch, states, claims, pending, run }
+        let kernel = None;
+        Self { party, station, control, flows, stop, watch, kernel, claims, pending, run }
     }
 
     /// With endpoints that are listened on already: whoever connects there is told to the party.
@@ -60,8 +60,8 @@ impl<'a> Driver<'a> {
 
     /// With a witness of the states of sockets at the station's endpoints.
     #[must_use]
-    pub fn witnessed_by(self, states: Option<SocketStates>) -> Self {
-        Self { states, ..self }
+    pub fn witnessed_by(self, kernel: Option<Kernel>) -> Self {
+        Self { kernel, ..self }
     }
 
     /// Until the party is done. What fails on this host is told to the party, which then ends.
@@ -167,7 +167,7 @@ impl<'a> Driver<'a> {
         };
         let captures = self.station.captures().iter().map(Interest::read);
         let connections = self.control.interests().chain(self.flows.interests());
-        let states = self.states.iter().map(Interest::read);
+        let states = self.kernel.iter().map(Interest::read);
         let interests: Vec<_> = captures.chain(connections).chain(states).chain([stop]).collect();
         let sample = self.flows.needs_samples().then(|| clock::monotonic() + BETWEEN_SAMPLES);
         let wakes = [self.flows.next_shot(), sample];
@@ -177,16 +177,9 @@ impl<'a> Driver<'a> {
 
     /// How sockets at the station's endpoints have changed state, by the kernel.
     fn changed(&mut self) -> Vec<(Instant, Event)> {
-        let station = &self.station;
-        let changes =
-            self.states.iter_mut().flat_map(|states| std::iter::from_fn(|| states.next_change()));
-        let ours = changes.filter(|change| station.watches(&change.local));
-        let source = Source::Kernel;
-        ours.map(|states::Change { at, local, remote, from, to, .. }| {
-            let at = station.moment(at);
-            (at, Event::Changed(Change { at, source, local, remote, from, to }))
-        })
-        .collect()
+        let (station, Some(kernel)) = (&self.station, &mut self.kernel) else { return Vec::new() };
+        let changes = kernel.changes(|end| station.watches(end), |at| station.moment(at));
+        changes.into_iter().map(|change| (change.at, Event::Changed(change))).collect()
     }
 
     fn is_stopped(&self) -> bool {

@@ -164,8 +164,8 @@ impl Flows {
 
     /// How sockets have changed state since they were last looked at, if they are to be sampled.
     pub fn changed(&mut self, now: Instant) -> Vec<Event> {
-        let links = self.links.values_mut().filter(|_| self.samples);
-        links.filter_map(|link| link.sample(now)).map(Event::Changed).collect()
+        let links = self.links.iter_mut().filter(|_| self.samples);
+        links.filter_map(|(flow, link)| link.sample(*flow, now)).map(Event::Changed).collect()
     }
 
     /// What has happened on all connections.
@@ -216,12 +216,12 @@ impl Link {
     }
 
     /// What has become of its state since it was last looked at.
-    fn sample(&mut self, at: Instant) -> Option<Change> {
+    fn sample(&mut self, Flow(socket): Flow, at: Instant) -> Option<Change> {
         let to = self.stream.state().ok()?;
         let local = self.stream.local().ok()?;
         let from = std::mem::replace(&mut self.state, to);
         let remote = self.stream.remote();
-        let change = Change { at, source: Source::Sampled, local, remote, from, to };
+        let change = Change { at, source: Source::Sampled, socket, local, remote, from, to };
         (from != to).then_some(change)
     }
 

@@ -7,6 +7,7 @@ mod classify;
 mod control;
 mod driver;
 mod flows;
+mod kernel;
 mod punch;
 mod station;
 mod stun;

@@ -16,6 +16,7 @@ use std::{
 use nix::{
     libc,
     sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags},
+    unistd::gettid,
 };
 
 use super::{Error, Kind, Result};
@@ -35,6 +36,7 @@ pub struct SocketStates {
     format: Format,
     seen: VecDeque<Change>,
     lost: u64,
+    watcher: u32,
 }
 
 /// A socket went from one state to another.
@@ -48,6 +50,9 @@ pub struct Change {
     pub local: SocketAddr,
     /// Its remote endpoint; port 0 while it has none.
     pub remote: SocketAddr,
+    /// Whether the thread that began to watch was running: it made the change itself, or something
+    /// that came in meanwhile did.
+    pub made_here: bool,
     /// The state before.
     pub from: State,
     /// The state after.
@@ -72,7 +77,8 @@ impl SocketStates {
                 .map_err(|e| Error::kernel(WATCH, "", e))?;
             rings.push(ring);
         }
-        Ok(Self { rings, any, format, seen: VecDeque::new(), lost: 0 })
+        let watcher = gettid().as_raw().unsigned_abs();
+        Ok(Self { rings, any, format, seen: VecDeque::new(), lost: 0, watcher })
     }
 
     /// The next change, if there is one now. Changes that different CPUs make
@@ -92,9 +98,15 @@ impl SocketStates {
 
     fn collect(&mut self) {
         let (format, seen, lost) = (&self.format, &mut self.seen, &mut self.lost);
+        let here = self.watcher;
         for ring in &mut self.rings {
             ring.drain(|record| match record {
-                Record::Sample { at, bytes } => seen.extend(change(format, at, bytes)),
+                Record::Sample { at, thread, bytes } => {
+                    seen.extend(
+                        change(format, at, bytes)
+                            .map(|change| Change { made_here: thread == here, ..change }),
+                    );
+                }
                 Record::Lost(count) => *lost += count,
             });
         }
@@ -146,6 +158,7 @@ fn change(format: &Format, at: Duration, bytes: &[u8]) -> Option<Change> {
         socket: u64::from_ne_bytes(*bytes.get(format.socket..)?.first_chunk()?),
         local: SocketAddr::new(local, u16_at(format.source_port)?),
         remote: SocketAddr::new(remote, u16_at(format.destination_port)?),
+        made_here: false,
         from: state(u32_at(format.from)?)?,
         to: state(u32_at(format.to)?)?,
     })

@@ -110,7 +110,7 @@ pub fn opening_in_words(opening: Opening) -> &'static str {
         Opening::Accepted => "open, accepted: the peer connected, this end listened",
         Opening::SelfConnect => "connected with itself: that is no connection with a peer",
         Opening::SplitHandshake => "open by a split handshake: a SYN was answered with a SYN",
-        Opening::None => "open; how it was opened was not seen",
+        Opening::Unknown | Opening::None => "open; how it was opened was not seen",
     }
 }
 

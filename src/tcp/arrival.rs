@@ -38,31 +38,46 @@ pub const fn named(side: Side, outbound: Arrival, inbound: Arrival) -> Opening {
         (Missed, Missed) => Opening::ThreeWay,
         (Unknown, Missed) | (Missed, Unknown) => Opening::ThreeWayOrHalfCrossed,
         // A SYN that came in and went unanswered, and nothing that answers ours: a gap in the trace.
-        (Unknown, Unknown) => Opening::None,
+        (Unknown, Unknown) => Opening::Unknown,
     }
 }
 
 impl Opening {
     /// Whether two witnesses of one connection may both be right.
     pub fn agrees_with(self, other: Self) -> bool {
-        match (self.arrivals(), other.arrivals()) {
-            (Some(ours), Some(theirs)) => {
-                let mut pairs = ours.into_iter().zip(theirs);
-                pairs.all(|(our, their)| our.agrees_with(their))
-            }
+        match (self, other) {
+            // One of the two SYNs missed.
+            (Self::ThreeWayOrHalfCrossed, Self::Crossed) => false,
+            (Self::Crossed, Self::ThreeWayOrHalfCrossed) => false,
             // States do not show who answered what: a split handshake looks like a crossing there.
-            _ => self == other || Self::SplitHandshake == self || Self::SplitHandshake == other,
+            (Self::SplitHandshake, _) | (_, Self::SplitHandshake) => true,
+            _ => match (self.arrivals(), other.arrivals()) {
+                (Some([a, b]), Some([c, d])) => a.agrees_with(c) && b.agrees_with(d),
+                _ => self == other,
+            },
         }
     }
 
     /// What two witnesses that agree know together.
     pub fn and(self, other: Self) -> Self {
-        match (self.arrivals(), other.arrivals()) {
-            (Some(_), Some(_)) if self == Self::Accepted => self,
-            (Some(_), Some(_)) if other == Self::Accepted => other,
-            (Some([a, b]), Some([c, d])) => named(Side::A, a.or(c), b.or(d)),
-            (Some(_), None) => other,
-            (None, _) => self,
+        match (self, other) {
+            (Self::ThreeWayOrHalfCrossed, known) | (known, Self::ThreeWayOrHalfCrossed) => {
+                known.with_one_missed()
+            }
+            // Who listened is more than that it were three ways.
+            (Self::Accepted, _) | (_, Self::Accepted) => Self::Accepted,
+            _ => match (self.arrivals(), other.arrivals()) {
+                (Some([a, b]), Some([c, d])) => named(Side::A, a.or(c), b.or(d)),
+                (Some(_), None) => other,
+                (None, _) => self,
+            },
+        }
+    }
+
+    const fn with_one_missed(self) -> Self {
+        match self {
+            Self::CrossedOrHalfCrossed { crossed_syn } => Self::HalfCrossed { crossed_syn },
+            known => known,
         }
     }
 
@@ -77,7 +92,7 @@ impl Opening {
             Self::CrossedOrHalfCrossed { crossed_syn: Side::B } => [Unknown, InSynSent],
             Self::ThreeWay | Self::Accepted => [Missed, Missed],
             // One of the two missed; which one is not in the name.
-            Self::ThreeWayOrHalfCrossed => [Unknown, Unknown],
+            Self::ThreeWayOrHalfCrossed | Self::Unknown => [Unknown, Unknown],
             Self::SelfConnect | Self::SplitHandshake | Self::None => return None,
         })
     }
@@ -88,6 +103,7 @@ mod tests {
     use super::*;
 
     const CROSSED_BY_A: Opening = Opening::HalfCrossed { crossed_syn: Side::A };
+    const EITHER: Opening = Opening::ThreeWayOrHalfCrossed;
     const AT_LEAST_A: Opening = Opening::CrossedOrHalfCrossed { crossed_syn: Side::A };
     const AT_LEAST_B: Opening = Opening::CrossedOrHalfCrossed { crossed_syn: Side::B };
 
@@ -102,12 +118,16 @@ mod tests {
         assert_eq!(AT_LEAST_A.and(CROSSED_BY_A), CROSSED_BY_A);
         assert_eq!(Opening::Crossed.and(AT_LEAST_B), Opening::Crossed);
         assert_eq!(Opening::Accepted.and(Opening::ThreeWay), Opening::Accepted);
+        assert_eq!(EITHER.and(EITHER), EITHER);
+        assert_eq!(AT_LEAST_A.and(EITHER), CROSSED_BY_A);
+        assert_eq!(EITHER.and(Opening::ThreeWay), Opening::ThreeWay);
     }
 
     #[test]
     fn a_crossing_and_three_ways_contradict_each_other() {
         assert!(!Opening::Crossed.agrees_with(Opening::ThreeWay));
         assert!(!CROSSED_BY_A.agrees_with(AT_LEAST_B));
+        assert!(!EITHER.agrees_with(Opening::Crossed));
         assert!(!Opening::None.agrees_with(Opening::Crossed));
     }
 }

@@ -116,6 +116,8 @@ pub enum Opening {
     /// A side that had received the other's bare SYN answered it with a bare SYN of its own, which
     /// no rule of RFC 9293 §3.10.7 does. Where that is not proven, it is one kind of half-crossing.
     SplitHandshake,
+    /// It opened, and how was not seen.
+    Unknown,
     /// It was not seen to open.
     None,
 }

@@ -25,7 +25,7 @@ pub(super) struct Ring {
 
 /// What the kernel puts into a ring.
 pub(super) enum Record<'a> {
-    Sample { at: Duration, bytes: &'a [u8] },
+    Sample { at: Duration, thread: u32, bytes: &'a [u8] },
     Lost(u64),
 }
 
@@ -142,7 +142,7 @@ impl Attributes {
             size: size_of::<Self>() as u32,
             config: tracepoint,
             sample_period: 1,
-            sample_type: PERF_SAMPLE_TIME | PERF_SAMPLE_RAW,
+            sample_type: PERF_SAMPLE_TID | PERF_SAMPLE_TIME | PERF_SAMPLE_RAW,
             read_format: 0,
             flags: USE_CLOCK,
             wakeup_events: 1,
@@ -179,10 +179,13 @@ fn take_record(kind: u32, body: &[u8], take: &mut impl FnMut(Record<'_>)) {
         bytes.copied().map(u64::from_ne_bytes)
     };
     match kind {
-        // The time, the size of the rest as u32, the rest.
+        // Process and thread as u32, the time, the size of the rest as u32, the rest.
         PERF_RECORD_SAMPLE => {
-            if let (Some(nanoseconds), Some(bytes)) = (number(0), body.get(12..)) {
-                take(Record::Sample { at: Duration::from_nanos(nanoseconds), bytes });
+            let thread = body.get(4..).and_then(<[u8]>::first_chunk).copied();
+            if let (Some(thread), Some(nanoseconds), Some(bytes)) =
+                (thread.map(u32::from_ne_bytes), number(8), body.get(20..))
+            {
+                take(Record::Sample { at: Duration::from_nanos(nanoseconds), thread, bytes });
             }
         }
         // An identity, the count.
@@ -204,6 +207,7 @@ const HEADER_BYTES: usize = 8;
 const HEAD: usize = 1024;
 const TAIL: usize = 1032;
 const PERF_TYPE_TRACEPOINT: u32 = 2;
+const PERF_SAMPLE_TID: u64 = 1 << 1;
 const PERF_SAMPLE_TIME: u64 = 1 << 2;
 const PERF_SAMPLE_RAW: u64 = 1 << 10;
 const PERF_RECORD_LOST: u32 = 2;

@@ -1,6 +1,6 @@
 //! The ends of a punch, as its facts tell of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{PunchEnd, Socket, punched};
 use crate::engine::{By, Change, Miss, Place, Punched, Record, Run, Source, Witness};
@@ -82,7 +82,9 @@ impl Ends {
     /// How the connection was opened, by the sockets' states; none if nobody told of any.
     pub fn kernel(&self) -> Option<Opening> {
         let of = |side| self.all.get(&side).and_then(End::path);
-        let told = self.all.values().any(|end| !end.changes.is_empty());
+        // Of a connection that stands, a socket that is not found says nothing.
+        let is_lost = |end: &End| !end.stood.is_empty() && end.path().is_none();
+        let told = self.all.values().any(|end| !end.changes.is_empty() && !is_lost(end));
         let opening = opening_of(of(Side::A), of(Side::B));
         // To a socket its own SYN is one that crosses.
         let is_self = self.is_self_connect() && opening != Opening::None;
@@ -90,7 +92,7 @@ impl Ends {
     }
 
     pub fn changes(&self) -> impl Iterator<Item = (Side, &Change)> {
-        self.all.iter().flat_map(|(side, end)| end.changes.iter().map(|change| (*side, change)))
+        self.all.iter().flat_map(|(side, end)| end.own_changes().map(|change| (*side, change)))
     }
 
     pub fn is_self_connect(&self) -> bool {
@@ -154,11 +156,43 @@ impl End {
         Vantage { local: self.local, remote }
     }
 
+    /// How the socket of the connection was established.
     fn path(&self) -> Option<Path> {
-        let remote = self.vantage().remote;
-        let ours = self.changes.iter().filter(|change| change.remote == remote);
+        let socket = self.socket()?;
+        let own = self.changes.iter().filter(|change| change.socket == socket);
         let gapless = self.changes.iter().all(|change| change.source == Source::Kernel);
-        Path::of(ours.map(|change| (change.from, change.to)), gapless)
+        Path::of(own.map(|change| (change.from, change.to)), gapless)
+    }
+
+    /// The socket of the connection that stands, if there is no doubt which it is.
+    fn socket(&self) -> Option<u32> {
+        let (by, remote) = self.stood.first()?;
+        let is_it = |change: &&Change| change.remote == *remote && change.to == State::Established;
+        let established = self.changes.iter().filter(is_it).map(|change| change.socket);
+        let accepted = self.accepted();
+        let mut candidates: Vec<_> = match by {
+            By::Connect => established.filter(|socket| !accepted.contains(socket)).collect(),
+            By::Accept => established.filter(|socket| accepted.contains(socket)).collect(),
+        };
+        let last = candidates.pop();
+        // Of sockets that connect one at a time is ours; of those that were accepted, somebody
+        // else's in another namespace may have the same endpoints.
+        last.filter(|_| *by == By::Connect || candidates.is_empty())
+    }
+
+    /// The sockets that came from one that listens.
+    fn accepted(&self) -> BTreeSet<u32> {
+        let first = self.changes.iter().filter(|change| change.from == State::Listen);
+        first.map(|change| change.socket).collect()
+    }
+
+    /// The changes of the sockets that have a part in the connection.
+    pub fn own_changes(&self) -> impl Iterator<Item = &Change> {
+        let (accepted, socket) = (self.accepted(), self.socket());
+        let is_own = move |change: &&Change| {
+            !accepted.contains(&change.socket) || Some(change.socket) == socket
+        };
+        self.changes.iter().filter(is_own)
     }
 }
 
