@@ -10,6 +10,7 @@ mod parse;
 mod request;
 mod run;
 mod screen;
+mod shell;
 mod stun;
 
 use std::process::ExitCode;
