@@ -1,5 +1,6 @@
 //! The command line as it is typed; [`super::request`] makes sense of it.
 
+use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -165,6 +166,26 @@ pub enum LabCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Run a shell, or any program, on a host behind a NAT
+    #[command(after_help = SHELL_HELP)]
+    Shell(ShellArgs),
+}
+
+/// `lab shell`'s arguments.
+#[derive(Args, Debug)]
+pub struct ShellArgs {
+    /// The NAT that the host is behind
+    #[arg(value_name = "NAT", default_value = LAB_NAT)]
+    pub nat: String,
+    /// One-way delay between the NAT and the server: 50ms, 1.5s
+    #[arg(long, value_name = "TIME", value_parser = parse_delay)]
+    pub delay: Option<Duration>,
+    /// Draw the NAT's ports from this seed
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// The program to run, with its arguments [default: $SHELL, else /bin/sh]
+    #[arg(value_name = "COMMAND", last = true)]
+    pub command: Vec<OsString>,
 }
 
 /// The NAT of a bare `--lab`: the one that most homes have, as the kernel does it.
@@ -185,3 +206,19 @@ All connections lead from one local port and stay open until every answer is in.
 second address (RFC 5780) is asked at all four of its endpoints, which tells the mapping class.
 
 Exit codes: 0 a server named our external endpoint, 2 none did.";
+
+const SHELL_HELP: &str = "\
+NAT is a preset ('tso-probe lab list'), knobs (mapping=apdm,filtering=adf), or both (openwrt,hold=6s).
+
+The host can reach one other, the server, which is a reflector and a STUN server. Only TCP over IPv4
+passes. In the program's environment:
+  TSO_PROBE_INTERNAL   the host's address
+  TSO_PROBE_EXTERNAL   the NAT's
+  TSO_PROBE_SERVER     the server's
+  TSO_PROBE_ON_SERVER  a command that runs another one on the server
+  TSO_PROBE_REFLECTOR  the server's too, so that 'tso-probe classify' asks it
+
+  tso-probe lab shell openwrt --delay 50ms
+  tso-probe lab shell linux -- sh -c 'tso-probe stun $TSO_PROBE_SERVER'
+
+Exit codes: the program's, 128 and a signal's number if that ended it, 2 it could not be run.";

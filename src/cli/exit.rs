@@ -1,20 +1,21 @@
-//! The exit code of `classify`, from its verdict alone.
+//! Exit codes; that of `classify` follows from its verdict alone.
 
 use crate::engine::Effort;
 use crate::verdict::{Unknown, Verdict};
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
 pub enum Exit {
     /// Asked and answered.
-    Answered = 0,
+    Answered,
     /// Asked and answered, and the answer is no.
-    No = 1,
+    No,
     /// It could not ask.
-    CouldNotAsk = 2,
+    CouldNotAsk,
     /// Asked, but a core finding is unknown.
-    CoreUnknown = 3,
+    CoreUnknown,
+    /// As the program ended that was to be run.
+    Program(u8),
 }
 
 impl Exit {
@@ -37,7 +38,13 @@ impl Exit {
 
 impl From<Exit> for std::process::ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
+        Self::from(match exit {
+            Exit::Answered => 0,
+            Exit::No => 1,
+            Exit::CouldNotAsk => 2,
+            Exit::CoreUnknown => 3,
+            Exit::Program(code) => code,
+        })
     }
 }
 

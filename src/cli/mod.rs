@@ -11,6 +11,7 @@ mod punch;
 mod request;
 mod run;
 mod screen;
+mod shell;
 mod stun;
 
 use std::process::ExitCode;

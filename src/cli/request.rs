@@ -1,12 +1,11 @@
 //! What is asked for, validated: everything that can be wrong with arguments is found here, before
 //! anything is done.
 
+use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use clap_complete::Shell;
-
-use super::args::{ClassifyArgs, Command, CommandLine, LabCommand, ServeArgs, StunArgs};
+use super::args::{ClassifyArgs, Command, CommandLine, LabCommand, ServeArgs, ShellArgs, StunArgs};
 use super::config::{self, Config, REFLECTOR, Surroundings};
 use super::failure::Failure;
 use super::punch::Punch;
@@ -33,8 +32,10 @@ pub enum Request {
     Serve(Serve),
     /// List the NATs that have a name.
     LabList(Form),
+    /// Run a program behind a NAT.
+    LabShell(Shell),
     /// Print a completion script.
-    Completions(Shell),
+    Completions(clap_complete::Shell),
     /// Print the manual page of this command, or of them all together.
     Man(Option<String>),
 }
@@ -164,6 +165,17 @@ pub struct Serve {
     pub verbosity: u8,
 }
 
+/// A program to run behind a NAT.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shell {
+    /// The NAT, and the path between it and the server.
+    pub modelled: Modelled,
+    /// What randomness to draw from, if that is laid down.
+    pub seed: Option<u64>,
+    /// The program and its arguments; none for the user's shell.
+    pub command: Vec<OsString>,
+}
+
 impl Request {
     /// What the command line asks for, given the surroundings.
     ///
@@ -179,6 +191,7 @@ impl Request {
             Command::Punch(args) => Self::Punch(Box::new(Punch::new(*args)?)),
             Command::Serve(args) => Self::Serve(Serve::new(&args)?),
             Command::Lab(LabCommand::List { json }) => Self::LabList(Form::new(json)),
+            Command::Lab(LabCommand::Shell(args)) => Self::LabShell(Shell::new(args)),
             Command::Completions { shell } => Self::Completions(shell),
             Command::Man { command } => Self::Man(command),
         })
@@ -298,6 +311,13 @@ impl Serve {
         check_addresses(listen, args.alternate)?;
         let (alternate, verbosity) = (args.alternate, args.verbose);
         Ok(Self { listen, alternate, control_port, probe_ports, stun_ports, verbosity })
+    }
+}
+
+impl Shell {
+    fn new(args: ShellArgs) -> Self {
+        let ShellArgs { nat, delay, seed, command } = args;
+        Self { modelled: Modelled { nat, delay }, seed, command }
     }
 }
 

@@ -11,7 +11,7 @@ use super::screen::{Progress, Screen};
 use crate::capture::{self, Evidence};
 use crate::engine::{Fact, Run};
 use crate::lab::{self, Lab};
-use crate::live::{self, Live};
+use crate::live::{self, Live, Stop};
 use crate::nat::{Behaviour, Device, Nat};
 use crate::os::signals::Signals;
 use crate::os::{clock, entropy, privilege};
@@ -39,6 +39,7 @@ pub fn dispatch(request: &Request) -> Result<Exit, Failure> {
         Request::LabList(Form::Text) => {
             show(&report::presets_table(Screen::of_stdout().width));
         }
+        Request::LabShell(request) => return super::shell::shell(request),
         Request::Completions(shell) => super::completions(*shell),
         Request::Man(command) => super::man(command.as_deref())?,
     }
@@ -136,7 +137,7 @@ fn serve(request: &Serve) -> Result<(), Failure> {
     };
     let signals = Signals::block()?;
     let say = || show(&report::serving(&site.control(), &site.probes(), &site.stun()));
-    Ok(serve::serve(&site, &signals, say)?)
+    Ok(serve::serve(&site, Stop::Signals(&signals), say)?)
 }
 
 /// A run on virtual time.
@@ -147,7 +148,11 @@ fn simulated(request: &Classify, modelled: &Modelled) -> Result<Evidence, Failur
     Ok(Evidence { run: sim::classify(&behaviours, &layout), started: Duration::ZERO })
 }
 
-fn nat(name: &str) -> Result<Nat, Failure> {
+/// The NAT of this description.
+///
+/// # Errors
+/// When there is none such.
+pub fn nat(name: &str) -> Result<Nat, Failure> {
     name.parse::<Nat>().map_err(|bad| Failure::new(bad.what, bad.hint))
 }
 
@@ -174,4 +179,4 @@ fn from_file(path: &Path) -> Result<Evidence, Failure> {
 const SIMULATED_DELAY: Duration = Duration::from_millis(10);
 
 /// Long enough that packets cross, short enough not to wait for.
-const LAB_DELAY: Duration = Duration::from_millis(5);
+pub const LAB_DELAY: Duration = Duration::from_millis(5);

@@ -107,6 +107,7 @@ fn what_contradicts_itself_is_a_usage_error() {
         "classify --sim linux --second-internal 192.0.2.1",
         "classify --reflector https://r",
         "serve --probe-ports 1,1",
+        "lab shell linux nc",
         "punch",
     ] {
         let error = CommandLine::try_parse_from(words(line)).expect_err(line);
@@ -137,6 +138,20 @@ fn a_reflector_to_be_has_three_ports_and_maybe_two_addresses() {
     ] {
         assert!(!fails(bad).hint.is_empty(), "{bad}");
     }
+}
+
+#[test]
+fn a_shell_in_the_lab_takes_a_nat_and_a_program_with_its_own_options() {
+    let shell = |line: &str| match request(line) {
+        Ok(Request::LabShell(shell)) => shell,
+        other => panic!("{other:?}"),
+    };
+    let bare = shell("lab shell");
+    assert_eq!((bare.modelled.nat.as_str(), bare.command.len()), ("openwrt-kernel", 0));
+    let full = shell("lab shell linux --delay 50ms --seed 7 -- nc --listen -p 80");
+    assert_eq!((full.modelled.nat.as_str(), full.seed), ("linux", Some(7)));
+    assert_eq!(full.modelled.delay, Some(Duration::from_millis(50)));
+    assert_eq!(full.command, ["nc", "--listen", "-p", "80"]);
 }
 
 #[test]

@@ -1,22 +1,19 @@
 //! A classification in the lab: real packets, real stacks, and a NAT between them.
 
-use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
-use super::forward::{Row, forward};
-use super::topology::{Held, Host, INTERFACE, Router};
+use super::pair::{Single, SinglePlan, with_single};
+use super::topology::{End, INTERFACE, Server, joined};
 use crate::engine::{Effort, Fact, Run};
 use crate::live::{Control, Driver, Live, Station, Stop};
-use crate::nat::{Behaviour, Device, Nat, Translator};
+use crate::nat::Nat;
 use crate::os::poll::Waker;
 use crate::os::signals::Signals;
-use crate::os::tun::Tun;
 use crate::os::{self, Error};
 use crate::rendezvous::{CONTROL_PORT, Limits, Reflector};
-use crate::sim::addresses::{INTERNAL, REFLECTOR, externals, probe_endpoints};
-use crate::sim::{Link, Weather};
+use crate::sim::Weather;
+use crate::sim::addresses::{INTERNAL, probe_endpoints};
 use crate::time::Duration;
 use crate::wire::Endpoint;
 
@@ -43,23 +40,28 @@ pub fn classify(
     signals: &Signals,
     watch: &mut (dyn FnMut(&Fact) + Send),
 ) -> os::Result<Run> {
-    let prober = Host::new(&INTERNAL)?;
-    let reflector = Host::new(&REFLECTOR)?;
-    let (rows, _held) = rows(lab, prober.tun, reflector.tun)?;
-    let stops = [Waker::new()?, Waker::new()?];
+    let weather = Weather { delay: lab.delay, ..Weather::default() };
+    let plan = SinglePlan { nat: Some(lab.nat.clone()), weather, seed: lab.seed };
+    with_single(&plan, |single| classify_in(lab, single, signals, watch))
+}
+
+fn classify_in(
+    lab: &Lab,
+    Single { end, server }: &Single,
+    signals: &Signals,
+    watch: &mut (dyn FnMut(&Fact) + Send),
+) -> os::Result<Run> {
+    let stop = Waker::new()?;
     thread::scope(|scope| {
         let (tell, told) = channel();
-        let forwarder = scope.spawn(|| forward(rows, &stops[0]));
-        let (namespace, stop) = (&reflector.namespace, &stops[1]);
-        let serving = scope.spawn(move || serve(namespace, lab.seed, stop, &tell));
+        let until = &stop;
+        let serving = scope.spawn(move || serve(server, lab.seed, until, &tell));
+        let end_of_serving = stop.at_end();
         // A reflector that could not begin drops its end, and says why when it is joined.
         let ready = told.recv().is_ok();
-        let asked =
-            if ready { ask(lab, &prober.namespace, signals, watch) } else { Err(stillborn()) };
-        stops.iter().for_each(Waker::wake);
-        let served = joined(serving.join());
-        let forwarded = joined(forwarder.join());
-        served.and(forwarded).and(asked)
+        let asked = if ready { ask(lab, end, server, signals, watch) } else { Err(stillborn()) };
+        drop(end_of_serving);
+        joined(serving).and(asked)
     })
 }
 
@@ -67,63 +69,30 @@ fn stillborn() -> Error {
     Error::text("start", "the lab's reflector", "it ended before it began")
 }
 
-fn joined<T>(ended: thread::Result<T>) -> T {
-    ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-}
-
 fn ask(
     lab: &Lab,
-    prober: &os::netns::Namespace,
+    prober: &End,
+    server: &Server,
     signals: &Signals,
     watch: &mut (dyn FnMut(&Fact) + Send),
 ) -> os::Result<Run> {
     let live = Live {
-        reflectors: vec![Endpoint::new(REFLECTOR[0], CONTROL_PORT)],
+        reflectors: vec![Endpoint::new(server.addresses[0], CONTROL_PORT)],
         second_internal: Some(INTERNAL[1]),
         effort: lab.effort,
         seed: lab.seed,
     };
-    prober.run(|| crate::live::classify(&live, signals, watch))?
+    prober.namespace.run(|| crate::live::classify(&live, signals, watch))?
 }
 
 /// The reflector, until it is woken.
-fn serve(
-    namespace: &os::netns::Namespace,
-    seed: u64,
-    stop: &Waker,
-    ready: &Sender<()>,
-) -> os::Result<()> {
-    namespace.enter_thread()?;
-    let mut reflector = Reflector::new(probe_endpoints(&REFLECTOR), Limits::default(), !seed);
+fn serve(server: &Server, seed: u64, stop: &Waker, ready: &Sender<()>) -> os::Result<()> {
+    server.namespace.enter_thread()?;
+    let endpoints = probe_endpoints(&server.addresses);
+    let mut reflector = Reflector::new(endpoints, Limits::default(), !seed);
     let station = Station::open([INTERFACE.to_owned()])?;
-    let control = Control::listening(&REFLECTOR[..1], CONTROL_PORT)?;
+    let control = Control::listening(&server.addresses[..1], CONTROL_PORT)?;
     // The prober's first packet finds a listener; it claims no port before it was welcomed.
     let _ = ready.send(());
     Driver::new(&mut reflector, station, control, Stop::Waker(stop), &mut |_| {}).run().map(drop)
-}
-
-/// What lies between the two hosts, and what has to be held meanwhile.
-fn rows(lab: &Lab, inside: Tun, outside: Tun) -> os::Result<(Vec<Row>, Option<Held>)> {
-    let weather = Weather { delay: lab.delay, ..Weather::default() };
-    let links = |weather| [Link::new(weather, lab.seed), Link::new(weather, !lab.seed)];
-    match &lab.nat.device {
-        Device::Modelled(behaviours) => {
-            let nats = translators(behaviours, lab.seed);
-            Ok((vec![Row::new([inside, outside], nats, links(weather))], None))
-        }
-        Device::Kernel(kind) => {
-            let router = Router::new(*kind)?;
-            let near = Row::new([inside, router.lan], Vec::new(), links(Weather::default()));
-            let far = Row::new([router.wan, outside], Vec::new(), links(weather));
-            Ok((vec![near, far], Some(router.held)))
-        }
-    }
-}
-
-fn translators(behaviours: &[Behaviour], seed: u64) -> Vec<(Translator, BTreeSet<IpAddr>)> {
-    let translators = externals(behaviours).enumerate().map(|(place, (behaviour, addresses))| {
-        let translator = Translator::new(behaviour, addresses, seed.wrapping_add(place as u64));
-        (translator, addresses.iter().copied().collect())
-    });
-    translators.collect()
 }

@@ -1,8 +1,11 @@
 //! NATs and networks on this machine: a namespace for each host, and a process that moves packets
-//! between them through a NAT, modelled or the kernel's own.
+//! between them through NATs, modelled or the kernel's own.
 
 mod classify;
 mod forward;
+mod pair;
 mod topology;
 
 pub use classify::{Lab, classify};
+pub use pair::{Pair, PairPlan, Single, SinglePlan, with_pair, with_single};
+pub use topology::{End, INTERFACE, Server};

@@ -8,6 +8,7 @@
 //! calling thread stands in at that moment, and stays there.
 
 pub mod capture;
+pub mod child;
 pub mod clock;
 pub mod entropy;
 mod error;

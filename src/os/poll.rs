@@ -107,9 +107,26 @@ impl Waker {
         let _ = self.event.write(1);
     }
 
+    /// Wakes when the value that this gives goes, by a panic as well: so whoever waits for another
+    /// thread that was to be woken never waits for ever.
+    pub fn at_end(&self) -> WakesAtEnd<'_> {
+        WakesAtEnd(self)
+    }
+
     /// Takes all wake-ups so far back; whether there were any.
     pub fn clear(&self) -> bool {
         self.event.read().is_ok()
+    }
+}
+
+/// Wakes when it goes.
+#[must_use = "it wakes at once unless it is kept"]
+#[derive(Debug)]
+pub struct WakesAtEnd<'a>(&'a Waker);
+
+impl Drop for WakesAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.wake();
     }
 }
 
@@ -155,6 +172,17 @@ mod tests {
         waker.wake();
         let ready = wait(&[Interest::read(&waker)], Some(Duration::ZERO)).unwrap();
         assert_eq!(ready, [Ready { index: 0, readable: true, writable: false }]);
+    }
+
+    #[test]
+    fn a_panic_wakes_who_waits_for_the_end() {
+        let waker = Waker::new().unwrap();
+        let panicked = std::panic::catch_unwind(|| {
+            let _end = waker.at_end();
+            assert!(!waker.clear());
+            panic!("on purpose");
+        });
+        assert!(panicked.is_err() && waker.clear());
     }
 
     #[test]

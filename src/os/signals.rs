@@ -17,13 +17,14 @@ use super::{Error, Result};
 #[derive(Debug)]
 pub struct Signals {
     fd: SignalFd,
-    before: SigSet,
+    /// What was blocked before.
+    pub(super) before: SigSet,
 }
 
 /// A wish to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
-    /// Ctrl-C (SIGINT).
+    /// Ctrl-C (SIGINT), or Ctrl-\ (SIGQUIT) where that is blocked as well.
     Interrupt,
     /// `kill` (SIGTERM), or the terminal is gone (SIGHUP).
     Terminate,
@@ -36,8 +37,20 @@ impl Signals {
     /// # Errors
     /// When the process has too many open descriptors.
     pub fn block() -> Result<Self> {
+        Self::blocking(&ENDING)
+    }
+
+    /// The same with SIGQUIT as well: for a process whose terminal is another program's for now.
+    ///
+    /// # Errors
+    /// As for [`Signals::block`].
+    pub fn block_every_key() -> Result<Self> {
+        Self::blocking(&[&ENDING[..], &[Number::SIGQUIT]].concat())
+    }
+
+    fn blocking(signals: &[Number]) -> Result<Self> {
         let mut set = SigSet::empty();
-        ENDING.into_iter().for_each(|signal| set.add(signal));
+        signals.iter().for_each(|signal| set.add(*signal));
         let before = set
             .thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_BLOCK)
             .map_err(|e| Error::kernel("block", "signals", e))?;
@@ -51,12 +64,20 @@ impl Signals {
     /// # Errors
     /// When the kernel tells of a signal in a way unknown to us.
     pub fn read(&self) -> Result<Option<Signal>> {
-        let info = self.fd.read_signal().map_err(|e| Error::kernel("read", "a signal", e))?;
-        let is_interrupt = |number: u32| i32::try_from(number) == Ok(Number::SIGINT as i32);
-        Ok(info.map(|info| match is_interrupt(info.ssi_signo) {
+        let is_key = |number| matches!(number, Number::SIGINT | Number::SIGQUIT);
+        Ok(self.number()?.map(|number| match is_key(number) {
             true => Signal::Interrupt,
             false => Signal::Terminate,
         }))
+    }
+
+    /// The number of the next signal that came, if any.
+    pub(super) fn number(&self) -> Result<Option<Number>> {
+        let failed = |e| Error::kernel("read", "a signal", e);
+        let Some(info) = self.fd.read_signal().map_err(failed)? else { return Ok(None) };
+        // A number that no int holds is none of ours.
+        let number = i32::try_from(info.ssi_signo).unwrap_or_default();
+        Number::try_from(number).map(Some).map_err(failed)
     }
 }
 

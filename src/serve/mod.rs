@@ -6,7 +6,6 @@ use std::thread;
 use crate::engine::Fact;
 use crate::live::{Control, Driver, Flows, Station, Stop};
 use crate::os::poll::Waker;
-use crate::os::signals::Signals;
 use crate::os::{self, entropy, link};
 use crate::rendezvous::{Limits, Reflector, StunServer};
 use crate::wire::Endpoint;
@@ -55,17 +54,17 @@ pub fn own_address() -> os::Result<IpAddr> {
     link::route_to(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))).map(|route| route.source)
 }
 
-/// Reflects and speaks STUN until a signal comes. `ready` is called once the first client would be
+/// Reflects and speaks STUN until it is stopped. `ready` is called once the first client would be
 /// served.
 ///
 /// # Errors
 /// When an address is not this host's, a port is taken, or privilege is lacking.
-pub fn serve(site: &Site, signals: &Signals, ready: impl FnOnce()) -> os::Result<()> {
+pub fn serve(site: &Site, stop: Stop<'_>, ready: impl FnOnce()) -> os::Result<()> {
     let flows = Flows::listening(site.stun())?;
     let waker = Waker::new()?;
     thread::scope(|scope| {
         let stun = scope.spawn(|| speak_stun(site, flows, &waker));
-        let reflected = reflect(site, signals, ready);
+        let reflected = reflect(site, stop, ready);
         waker.wake();
         let spoken = stun.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         reflected.and(spoken)
@@ -80,7 +79,7 @@ fn speak_stun(site: &Site, flows: Flows, waker: &Waker) -> os::Result<()> {
     driver.with(flows).run().map(drop)
 }
 
-fn reflect(site: &Site, signals: &Signals, ready: impl FnOnce()) -> os::Result<()> {
+fn reflect(site: &Site, stop: Stop<'_>, ready: impl FnOnce()) -> os::Result<()> {
     let interfaces = site.addresses.iter().map(|address| link::interface_with(*address));
     let mut station = Station::open(interfaces.collect::<os::Result<Vec<_>>>()?)?;
     let endpoints = site.probes();
@@ -90,6 +89,5 @@ fn reflect(site: &Site, signals: &Signals, ready: impl FnOnce()) -> os::Result<(
     let mut reflector = Reflector::new(endpoints, Limits::default(), entropy::seed()?);
     ready();
     let mut unheeded = |_: &Fact| {};
-    let stop = Stop::Signals(signals);
     Driver::new(&mut reflector, station, control, stop, &mut unheeded).run().map(drop)
 }

@@ -6,7 +6,7 @@ use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
-use super::addresses::{INTERNAL, REFLECTOR, externals, probe_endpoints};
+use super::addresses::{HOME_A, INTERNAL, REFLECTOR, probe_endpoints};
 use super::host::Host;
 use super::link::Weather;
 use super::world::World;
@@ -124,7 +124,8 @@ pub fn classify(nats: &[Behaviour], layout: &Layout) -> Run {
     hosts.extend(
         addresses.into_iter().enumerate().map(|(number, own)| reflector(number, own, layout)),
     );
-    let nats: Vec<_> = externals(nats).map(|(nat, own)| (nat.clone(), own.to_vec())).collect();
+    let nats: Vec<_> =
+        HOME_A.externals(nats).map(|(nat, own)| (nat.clone(), own.to_vec())).collect();
     World::new(hosts, &nats, &links(nats.len(), layout), layout.seed).run()
 }
 

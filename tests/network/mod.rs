@@ -194,6 +194,13 @@ impl Running {
         assert!(sent.unwrap().success());
     }
 
+    /// Signals everything in its process group, as a terminal does.
+    pub fn signal_group(&self, signal: &str) {
+        let group = format!("-{}", self.pid());
+        let sent = Command::new("kill").args(["-s", signal, "--", &group]).status();
+        assert!(sent.unwrap().success());
+    }
+
     pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
     }
@@ -297,6 +304,26 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
+}
+
+/// Whatever keeps a network namespace alive, which is named as its link in `/proc` says:
+/// `net:[4026531840]`.
+pub fn holders(namespace: &str) -> Vec<String> {
+    let all = std::fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
+    let processes = all.filter(|path| path.join("task").is_dir());
+    let links = processes.flat_map(|process| {
+        let listed = |part: &str| {
+            let entries = std::fs::read_dir(process.join(part)).into_iter().flatten().flatten();
+            entries.map(|entry| entry.path()).collect::<Vec<_>>()
+        };
+        let threads = listed("task").into_iter().map(|thread| thread.join("ns/net"));
+        threads.chain(listed("fd")).collect::<Vec<_>>()
+    });
+    let holds =
+        |link: &PathBuf| std::fs::read_link(link).is_ok_and(|to| to.to_string_lossy() == namespace);
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let mounts = mounts.lines().filter(|line| line.contains(namespace)).map(str::to_owned);
+    links.filter(holds).map(|link| link.display().to_string()).chain(mounts).collect()
 }
 
 /// Why no network can be made here, if none can.
