@@ -6,7 +6,9 @@ use std::path::PathBuf;
 
 use clap_complete::Shell;
 
-use super::args::{ClassifyArgs, Command, CommandLine, LabCommand, ServeArgs, StunArgs};
+use super::args::{
+    ClassifyArgs, Command, CommandLine, DoctorArgs, LabCommand, ServeArgs, StunArgs,
+};
 use super::config::{self, Config, REFLECTOR, Surroundings};
 use super::failure::Failure;
 use crate::engine::Effort;
@@ -24,6 +26,10 @@ pub enum Request {
     Stun(Stun),
     /// Print the schema of `stun`'s JSON.
     StunSchema,
+    /// Look at this machine.
+    Doctor(Doctor),
+    /// Print the schema of `doctor`'s JSON.
+    DoctorSchema,
     /// Be a reflector.
     Serve(Serve),
     /// List the NATs that have a name.
@@ -110,6 +116,26 @@ pub struct Host {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StunHost(pub Host);
 
+/// A peer by name or address, and its port if that is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Towards {
+    /// Its name or address, without brackets.
+    pub name: String,
+    /// The port.
+    pub port: Option<u16>,
+}
+
+/// A machine to look at: this one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doctor {
+    /// The peer, if one is in mind.
+    pub towards: Option<Towards>,
+    /// The local ports to be used, if they are laid down.
+    pub local_ports: Vec<u16>,
+    /// How the answer is shown.
+    pub form: Form,
+}
+
 /// STUN servers to ask.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stun {
@@ -166,6 +192,8 @@ impl Request {
             Command::Classify(args) => Self::Classify(Classify::new(*args, surroundings)?),
             Command::Stun(args) if args.json_schema => Self::StunSchema,
             Command::Stun(args) => Self::Stun(Stun::new(args)),
+            Command::Doctor(args) if args.json_schema => Self::DoctorSchema,
+            Command::Doctor(args) => Self::Doctor(Doctor::new(args)),
             Command::Serve(args) => Self::Serve(Serve::new(&args)?),
             Command::Lab(LabCommand::List { json }) => Self::LabList(Form::new(json)),
             Command::Completions { shell } => Self::Completions(shell),
@@ -267,6 +295,13 @@ impl Stun {
             form: Form::new(args.json),
             verbosity: args.verbose,
         }
+    }
+}
+
+impl Doctor {
+    fn new(args: DoctorArgs) -> Self {
+        let DoctorArgs { towards, local_ports, json, .. } = args;
+        Self { towards, local_ports, form: Form::new(json) }
     }
 }
 

@@ -30,6 +30,8 @@ pub fn dispatch(request: &Request) -> Result<Exit, Failure> {
     match request {
         Request::Classify(request) => return classify(request),
         Request::Stun(request) => return super::stun::stun(request),
+        Request::Doctor(request) => return super::doctor::doctor(request),
+        Request::DoctorSchema => show(&format!("{:#}\n", report::doctor_schema())),
         Request::StunSchema => show(&format!("{:#}\n", report::stun_schema())),
         Request::Serve(request) => serve(request)?,
         Request::ClassifySchema => show(&format!("{:#}\n", report::schema())),

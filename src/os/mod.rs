@@ -9,6 +9,9 @@
 
 pub mod capture;
 pub mod clock;
+pub mod cpu;
+pub mod device;
+pub mod discipline;
 pub mod entropy;
 mod error;
 pub mod firewall;
@@ -19,6 +22,7 @@ pub mod nat;
 pub mod netns;
 mod nft;
 pub mod poll;
+pub mod ports;
 pub mod privilege;
 pub mod raw;
 pub mod reserve;

@@ -127,7 +127,7 @@ impl AsFd for SocketStates {
 }
 
 impl State {
-    fn from_number(number: u32) -> Option<Self> {
+    pub(super) fn from_number(number: u32) -> Option<Self> {
         Some(match number {
             1 => Self::Established,
             2 => Self::SynSent,
