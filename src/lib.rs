@@ -21,6 +21,7 @@ pub mod verdict;
 pub mod sim;
 pub mod os;
 pub mod live;
+pub mod doctor;
 pub mod lab;
 pub mod report;
 pub mod serve;

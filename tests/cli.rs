@@ -32,7 +32,7 @@ fn arguments_that_make_no_sense_exit_with_two_and_a_hint() {
 
 #[test]
 fn help_is_an_answer() {
-    for arguments in [["classify", "--help"], ["serve", "--help"]] {
+    for arguments in [["classify", "--help"], ["doctor", "--help"], ["serve", "--help"]] {
         let output = run(&arguments);
         assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0));
         assert!(stdout(&output).contains("Usage: tso-probe"));
@@ -41,7 +41,7 @@ fn help_is_an_answer() {
 
 #[test]
 fn every_command_has_a_manual_page() {
-    for command in ["classify", "serve", "lab", "completions", "man"] {
+    for command in ["classify", "doctor", "serve", "lab", "completions", "man"] {
         let page = stdout(&run(&["man", command]));
         assert!(page.contains(&format!(".TH tso-probe-{command} 1")), "{page}");
     }

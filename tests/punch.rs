@@ -123,15 +123,19 @@ fn truths(json: &Value) -> Vec<&'static str> {
 
 /// Whether what two ends say of one opening can both be true.
 fn fit(one: &Value, other: &Value) -> bool {
-    let turned = |truth: &&str| match *truth {
+    let others: Vec<_> = truths(other).into_iter().map(turned).collect();
+    truths(one).iter().any(|truth| others.contains(truth))
+}
+
+/// The same from the other end.
+fn turned(truth: &'static str) -> &'static str {
+    match truth {
         "mine crossed" => "yours crossed",
         "yours crossed" => "mine crossed",
         "i connected" => "you connected",
         "you connected" => "i connected",
         same => same,
-    };
-    let others: Vec<_> = truths(other).iter().map(|truth| turned(truth)).collect();
-    truths(one).iter().any(|truth| others.contains(truth))
+    }
 }
 
 fn opening(json: &Value) -> &str {

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules in order: each imports only what stands before it.
-const ORDER: [&str; 18] = [
+const ORDER: [&str; 19] = [
     "time",
     "wire",
     "tcp",
@@ -22,6 +22,7 @@ const ORDER: [&str; 18] = [
     "sim",
     "os",
     "live",
+    "doctor",
     "lab",
     "report",
     "serve",

@@ -9,7 +9,7 @@ use clap_complete::Shell;
 
 use super::parse::{Listen, parse_delay, parse_ports};
 use super::punch::PunchArgs;
-use super::request::{Host, StunHost};
+use super::request::{Host, StunHost, Towards};
 use crate::rendezvous::{CONTROL_PORT, PROBE_PORTS, STUN_PORTS};
 use crate::time::Duration;
 
@@ -34,6 +34,9 @@ pub enum Command {
     /// Open a connection with a peer by a simultaneous open, and show what happened
     #[command(after_help = super::punch::HELP)]
     Punch(Box<PunchArgs>),
+    /// Tell what on this machine would spoil a measurement or a punch, and how to mend it
+    #[command(after_help = DOCTOR_HELP)]
+    Doctor(DoctorArgs),
     /// Be the reflector that others classify their NATs with
     Serve(ServeArgs),
     /// NATs on this machine
@@ -135,6 +138,24 @@ pub struct StunArgs {
     pub verbose: u8,
 }
 
+/// `doctor`'s arguments.
+#[derive(Args, Debug)]
+pub struct DoctorArgs {
+    /// The peer, or the reflector [default: anywhere in the Internet]
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub towards: Option<Towards>,
+    /// Ports that a punch is to leave from; may be given several times, or with commas between
+    #[arg(long = "local-port", value_name = "PORT", value_delimiter = ',')]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
+    pub local_ports: Vec<u16>,
+    /// Answer in JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Print the schema of the JSON and do nothing else
+    #[arg(long)]
+    pub json_schema: bool,
+}
+
 /// `serve`'s arguments.
 #[derive(Args, Debug)]
 pub struct ServeArgs {
@@ -222,3 +243,9 @@ passes. In the program's environment:
   tso-probe lab shell linux -- sh -c 'tso-probe stun $TSO_PROBE_SERVER'
 
 Exit codes: the program's, 128 and a signal's number if that ended it, 2 it could not be run.";
+
+const DOCTOR_HELP: &str = "\
+No privilege is needed, nothing is changed and nothing is sent. What cannot be seen without privilege is
+unknown, and says so.
+
+Exit codes: 0 nothing fails, though there may be warnings, 1 something fails, 2 could not ask.";

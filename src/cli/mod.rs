@@ -2,6 +2,7 @@
 
 mod args;
 mod config;
+mod doctor;
 mod evidence;
 mod exit;
 mod failure;

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
-use super::request::{Host, PunchHost, StunHost};
+use super::request::{Host, PunchHost, StunHost, Towards};
 use crate::rendezvous::{CONTROL_PORT, STUN_PORTS};
 use crate::time::Duration;
 
@@ -53,13 +53,27 @@ impl FromStr for PunchHost {
     }
 }
 
+impl FromStr for Towards {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, port) = name_and_port(text)?;
+        Ok(Self { name, port })
+    }
+}
+
 fn host(text: &str, port: u16) -> Result<Host, String> {
+    let (name, given) = name_and_port(text)?;
+    Ok(Host { name, port: given.unwrap_or(port) })
+}
+
+fn name_and_port(text: &str) -> Result<(String, Option<u16>), String> {
     let (name, given) = split_port(text)?;
     let is_allowed = |letter: char| letter.is_ascii_alphanumeric() || ".-_:%".contains(letter);
     if name.is_empty() || !name.chars().all(is_allowed) || name.starts_with('-') {
         return Err("a host's name or address is wanted, then maybe ':' and a port".to_owned());
     }
-    Ok(Host { name: name.to_owned(), port: given.unwrap_or(port) })
+    Ok((name.to_owned(), given))
 }
 
 /// `[name]:port`, `name:port` or a name alone; an IPv6 address without brackets has no port.

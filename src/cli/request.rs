@@ -5,7 +5,9 @@ use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use super::args::{ClassifyArgs, Command, CommandLine, LabCommand, ServeArgs, ShellArgs, StunArgs};
+use super::args::{
+    ClassifyArgs, Command, CommandLine, DoctorArgs, LabCommand, ServeArgs, ShellArgs, StunArgs,
+};
 use super::config::{self, Config, REFLECTOR, Surroundings};
 use super::failure::Failure;
 use super::punch::Punch;
@@ -28,6 +30,10 @@ pub enum Request {
     Punch(Box<Punch>),
     /// Print the schema of `punch`'s JSON.
     PunchSchema,
+    /// Look at this machine.
+    Doctor(Doctor),
+    /// Print the schema of `doctor`'s JSON.
+    DoctorSchema,
     /// Be a reflector.
     Serve(Serve),
     /// List the NATs that have a name.
@@ -120,6 +126,26 @@ pub struct StunHost(pub Host);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PunchHost(pub Host);
 
+/// A peer by name or address, and its port if that is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Towards {
+    /// Its name or address, without brackets.
+    pub name: String,
+    /// The port.
+    pub port: Option<u16>,
+}
+
+/// A machine to look at: this one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doctor {
+    /// The peer, if one is in mind.
+    pub towards: Option<Towards>,
+    /// The local ports to be used, if they are laid down.
+    pub local_ports: Vec<u16>,
+    /// How the answer is shown.
+    pub form: Form,
+}
+
 /// STUN servers to ask.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stun {
@@ -189,6 +215,8 @@ impl Request {
             Command::Stun(args) => Self::Stun(Stun::new(args)),
             Command::Punch(args) if args.json_schema => Self::PunchSchema,
             Command::Punch(args) => Self::Punch(Box::new(Punch::new(*args)?)),
+            Command::Doctor(args) if args.json_schema => Self::DoctorSchema,
+            Command::Doctor(args) => Self::Doctor(Doctor::new(args)),
             Command::Serve(args) => Self::Serve(Serve::new(&args)?),
             Command::Lab(LabCommand::List { json }) => Self::LabList(Form::new(json)),
             Command::Lab(LabCommand::Shell(args)) => Self::LabShell(Shell::new(args)),
@@ -291,6 +319,13 @@ impl Stun {
             form: Form::new(args.json),
             verbosity: args.verbose,
         }
+    }
+}
+
+impl Doctor {
+    fn new(args: DoctorArgs) -> Self {
+        let DoctorArgs { towards, local_ports, json, .. } = args;
+        Self { towards, local_ports, form: Form::new(json) }
     }
 }
 

@@ -32,6 +32,8 @@ pub fn dispatch(request: &Request) -> Result<Exit, Failure> {
         Request::Stun(request) => return super::stun::stun(request),
         Request::Punch(request) => return super::punch::punch(request),
         Request::PunchSchema => show(&format!("{:#}\n", report::punch_schema())),
+        Request::Doctor(request) => return super::doctor::doctor(request),
+        Request::DoctorSchema => show(&format!("{:#}\n", report::doctor_schema())),
         Request::StunSchema => show(&format!("{:#}\n", report::stun_schema())),
         Request::Serve(request) => serve(request)?,
         Request::ClassifySchema => show(&format!("{:#}\n", report::schema())),

@@ -109,6 +109,8 @@ fn what_contradicts_itself_is_a_usage_error() {
         "serve --probe-ports 1,1",
         "lab shell linux nc",
         "punch",
+        "doctor --local-port 0",
+        "doctor --towards https://r",
     ] {
         let error = CommandLine::try_parse_from(words(line)).expect_err(line);
         assert_eq!(error.exit_code(), 2, "{line}");

@@ -1,5 +1,10 @@
 //! What packet filter this host has, as far as the kernel tells.
 
+mod decode;
+mod ruleset;
+
+pub use ruleset::{Chain, Comparison, Hook, HookPoint, Key, Ruleset, Step, Verdict, ruleset};
+
 use netlink_bindings::nftables::{self, Nfgenmsg};
 use netlink_socket2::{NetlinkSocket, ReplyError};
 

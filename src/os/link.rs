@@ -30,6 +30,10 @@ pub struct Route {
     pub gateway: Option<IpAddr>,
 }
 
+/// The kernel's own routing tables (rtnetlink(7)): what is in another is there by policy routing.
+pub const OWN_TABLES: [u32; 3] =
+    [libc::RT_TABLE_DEFAULT as u32, libc::RT_TABLE_MAIN as u32, libc::RT_TABLE_LOCAL as u32];
+
 /// What a new route leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Via<'a> {
@@ -126,6 +130,24 @@ pub fn route_to(destination: IpAddr) -> Result<Route> {
     })
 }
 
+/// The number of the routing table that says how to get to `destination`.
+///
+/// # Errors
+/// As for [`route_to`].
+pub fn table_towards(destination: IpAddr) -> Result<u32> {
+    let look_up = || {
+        let request = route_request(destination, libc::RTM_F_LOOKUP_TABLE);
+        let mut socket = NetlinkSocket::new();
+        let mut reply = socket.request(&request)?;
+        let (header, attributes) = reply.recv_one()?;
+        // The byte in the header is too short for most.
+        Ok(attributes.get_table().unwrap_or_else(|_| header.rtm_table.into()))
+    };
+    look_up().map_err(|e: ReplyError| {
+        failed("find the routing table for", destination, &e).of_kind(Kind::Unroutable)
+    })
+}
+
 /// The addresses of an interface, with their prefix lengths.
 ///
 /// # Errors
@@ -184,13 +206,7 @@ fn set_up(interface: &str, flags: u32, tried: &'static str) -> Result<()> {
 }
 
 fn look_up(destination: IpAddr) -> std::result::Result<Route, ReplyError> {
-    let header = Rtmsg {
-        rtm_family: family_of(destination),
-        rtm_dst_len: if destination.is_ipv4() { 32 } else { 128 },
-        ..Default::default()
-    };
-    let mut request = rt_route::Request::new().op_getroute_do(&header);
-    request.encode().push_dst(destination);
+    let request = route_request(destination, 0);
     let mut socket = NetlinkSocket::new();
     let mut reply = socket.request(&request)?;
     let (_, attributes) = reply.recv_one()?;
@@ -202,6 +218,18 @@ fn look_up(destination: IpAddr) -> std::result::Result<Route, ReplyError> {
         source: attributes.get_prefsrc()?,
         gateway: attributes.get_gateway().ok(),
     })
+}
+
+fn route_request(destination: IpAddr, flags: u32) -> rt_route::OpGetrouteDo<'static> {
+    let header = Rtmsg {
+        rtm_family: family_of(destination),
+        rtm_dst_len: if destination.is_ipv4() { 32 } else { 128 },
+        rtm_flags: flags,
+        ..Default::default()
+    };
+    let mut request = rt_route::Request::new().op_getroute_do(&header);
+    request.encode().push_dst(destination);
+    request
 }
 
 fn dump_addresses(index: u32) -> std::result::Result<Vec<(IpAddr, u8)>, ReplyError> {

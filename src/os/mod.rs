@@ -10,6 +10,9 @@
 pub mod capture;
 pub mod child;
 pub mod clock;
+pub mod cpu;
+pub mod device;
+pub mod discipline;
 pub mod entropy;
 mod error;
 pub mod firewall;
@@ -20,6 +23,7 @@ pub mod nat;
 pub mod netns;
 mod nft;
 pub mod poll;
+pub mod ports;
 pub mod privilege;
 pub mod raw;
 pub mod reserve;

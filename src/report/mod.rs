@@ -2,6 +2,7 @@
 //!
 //! [`Masker`] takes the addresses out of a verdict and its evidence alike.
 
+mod doctor;
 mod json;
 mod mask;
 mod presets;
@@ -12,6 +13,7 @@ mod stun;
 mod table;
 pub mod words;
 
+pub use doctor::{doctor_json, doctor_schema, doctor_table};
 pub use json::{SCHEMA, json, schema};
 pub use mask::Masker;
 pub use presets::{presets_json, presets_table};
