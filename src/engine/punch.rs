@@ -52,6 +52,11 @@ pub enum Punched {
         /// Its remote endpoint; another than was aimed at, if a NAT remapped the peer's SYN.
         remote: Endpoint,
     },
+    /// This host already has a connection between the two endpoints, in this state.
+    Taken {
+        /// The state.
+        state: State,
+    },
     /// Somebody else connected to the port, and was shown out.
     Stranger {
         /// Who.

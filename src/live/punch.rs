@@ -11,7 +11,7 @@ use crate::engine::{Fact, Punched, Run, Witness};
 use crate::os::link::{self, Route};
 use crate::os::{self, Error};
 use crate::punch::{Aim, Direct};
-use crate::tcp::Side;
+use crate::tcp::{Side, State};
 use crate::time::{Duration, Instant};
 use crate::wire::Endpoint;
 
@@ -66,11 +66,21 @@ pub fn punch(live: &LivePunch, stop: Stop<'_>, watch: &mut dyn FnMut(&Fact)) -> 
         let what = Punched::Unwatched { witness, why: error.to_string() };
         run.note(Instant::START, Fact::Punch { side, what });
     }
+    if let Some(state) = taken(local, remote).filter(|_| direct.opened().is_none()) {
+        run.note(Instant::START, Fact::Punch { side, what: Punched::Taken { state } });
+    }
     run.note(Instant::START, Fact::Through { interface: route.interface });
     let stream = direct.opened().and_then(|flow| flows.take(flow));
     let connection = stream.map(os::tcp::Stream::into_blocking).transpose();
     let connection = connection.map_err(|e| Error::text("hand over", "the connection", e))?;
     Ok(Ended { run, connection })
+}
+
+/// In which state this host has another connection between these endpoints, if it has one.
+fn taken(local: Endpoint, remote: Endpoint) -> Option<State> {
+    let sockets = os::ports::sockets().unwrap_or_default();
+    let between = sockets.iter().find(|socket| (socket.local, socket.remote) == (local, remote));
+    between.map(|socket| socket.state)
 }
 
 fn station(

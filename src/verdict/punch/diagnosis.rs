@@ -135,7 +135,15 @@ impl<'a> View<'a> {
         let all =
             !self.end.missed.is_empty() && self.end.missed.iter().all(|(_, why)| *why == taken);
         let End { local, aimed_at, .. } = self.end;
-        let because = format!("this host still has a connection between {local} and {aimed_at}");
+        let mut facts = self.run.facts.iter().filter_map(|(_, fact)| punched(fact));
+        let state = facts.find_map(|(side, what)| match what {
+            Punched::Taken { state } if side == self.side => Some(format!(", in {state}")),
+            _ => None,
+        });
+        let because = format!(
+            "this host has a connection between {local} and {aimed_at} already{}",
+            state.unwrap_or_default()
+        );
         let advice = format!(
             "take another local port, or wait a minute if it lingers in TIME-WAIT: \
              ss -tanp 'sport = :{}'",
