@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+use super::lab_run::LabRunArgs;
 use super::parse::{Listen, parse_delay, parse_ports};
 use super::punch::PunchArgs;
 use super::request::{Host, StunHost, Towards};
@@ -187,6 +188,9 @@ pub enum LabCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Let two hosts punch through two NATs, with real packets, and show what happened
+    #[command(after_help = super::lab_run::HELP)]
+    Run(Box<LabRunArgs>),
     /// Run a shell, or any program, on a host behind a NAT
     #[command(after_help = SHELL_HELP)]
     Shell(ShellArgs),

@@ -7,6 +7,7 @@ mod evidence;
 mod exit;
 mod failure;
 mod finish;
+mod lab_run;
 mod parse;
 mod punch;
 mod request;

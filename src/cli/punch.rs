@@ -6,7 +6,7 @@ mod moment;
 
 use std::net::TcpStream;
 
-pub use args::{HELP, Punch, PunchArgs};
+pub use args::{HELP, Punch, PunchArgs, PunchOutput};
 
 use super::evidence;
 use super::exit::Exit;
@@ -24,7 +24,7 @@ use crate::report::{self, Masker};
 use crate::tcp::Side;
 use crate::verdict::{PunchVerdict, judge_punch};
 use crate::wire::Endpoint;
-use args::{PunchOutput, Then};
+use args::Then;
 
 /// Opens the connection, and says how that went.
 ///
@@ -32,9 +32,7 @@ use args::{PunchOutput, Then};
 /// When it cannot be tried.
 pub fn punch(request: &Punch) -> Result<Exit, Failure> {
     let output = &request.output;
-    for path in output.evidence.iter().chain(&output.svg) {
-        evidence::check(path)?;
-    }
+    output.check()?;
     let live = live(request)?;
     let signals = Signals::block()?;
     let progress = Progress::new(output.verbosity);
@@ -146,7 +144,15 @@ fn answer(request: &Punch, verdict: &PunchVerdict, greeting: Option<&str>) {
     }
 }
 
-fn keep(output: &PunchOutput, evidence: &Evidence, verdict: &PunchVerdict) -> Result<(), Failure> {
+/// Writes what files were asked for.
+///
+/// # Errors
+/// When one cannot be written.
+pub fn keep(
+    output: &PunchOutput,
+    evidence: &Evidence,
+    verdict: &PunchVerdict,
+) -> Result<(), Failure> {
     if let Some(path) = &output.svg {
         evidence::save(path, report::punch_picture(verdict).as_bytes())?;
     }

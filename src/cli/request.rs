@@ -10,6 +10,7 @@ use super::args::{
 };
 use super::config::{self, Config, REFLECTOR, Surroundings};
 use super::failure::Failure;
+use super::lab_run::LabRun;
 use super::punch::Punch;
 use crate::engine::Effort;
 use crate::rendezvous::{CONTROL_PORT, PROBE_PORTS, STUN_PORTS};
@@ -36,6 +37,10 @@ pub enum Request {
     DoctorSchema,
     /// Be a reflector.
     Serve(Serve),
+    /// Let two hosts of the lab punch.
+    LabRun(Box<LabRun>),
+    /// Print the schema of `lab run`'s JSON.
+    LabRunSchema,
     /// List the NATs that have a name.
     LabList(Form),
     /// Run a program behind a NAT.
@@ -219,6 +224,8 @@ impl Request {
             Command::Doctor(args) => Self::Doctor(Doctor::new(args)),
             Command::Serve(args) => Self::Serve(Serve::new(&args)?),
             Command::Lab(LabCommand::List { json }) => Self::LabList(Form::new(json)),
+            Command::Lab(LabCommand::Run(args)) if args.json_schema => Self::LabRunSchema,
+            Command::Lab(LabCommand::Run(args)) => Self::LabRun(Box::new(LabRun::new(*args)?)),
             Command::Lab(LabCommand::Shell(args)) => Self::LabShell(Shell::new(args)),
             Command::Completions { shell } => Self::Completions(shell),
             Command::Man { command } => Self::Man(command),

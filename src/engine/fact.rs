@@ -306,6 +306,16 @@ impl Run {
         }
     }
 
+    /// Both, on one clock.
+    #[must_use]
+    pub fn merged(mut self, other: Self) -> Self {
+        self.trace.extend(other.trace);
+        self.facts.extend(other.facts);
+        self.facts.sort_by_key(|(at, _)| *at);
+        self.settle();
+        self
+    }
+
     /// Puts the trace in order of time, once the run is over.
     pub fn settle(&mut self) {
         self.trace.sort_by_cached_key(|record| record.at);

@@ -4,8 +4,10 @@
 mod classify;
 mod forward;
 mod pair;
+mod punch;
 mod topology;
 
 pub use classify::{Lab, classify};
 pub use pair::{Pair, PairPlan, Single, SinglePlan, with_pair, with_single};
+pub use punch::{Meeting, Met, punch};
 pub use topology::{End, INTERFACE, Server};

@@ -2,6 +2,11 @@
 
 use std::fs;
 
+use nix::{
+    sched::{CpuSet, sched_getaffinity, sched_setaffinity},
+    unistd::Pid,
+};
+
 use super::{Error, Result};
 
 /// Time of all CPUs together since boot, in ticks.
@@ -28,6 +33,21 @@ impl CpuTime {
         let total = self.total.checked_sub(earlier.total).filter(|ticks| *ticks > 0)?;
         let stolen = self.stolen.saturating_sub(earlier.stolen);
         Some(stolen as f64 / total as f64)
+    }
+}
+
+/// Keeps the calling thread on the n-th of the CPUs that it may run on; where there are fewer, or it
+/// is forbidden, it runs as before.
+pub fn pin_to(nth: usize) {
+    let this_thread = Pid::from_raw(0);
+    let Ok(allowed) = sched_getaffinity(this_thread) else { return };
+    let mut cpus = (0..CpuSet::count()).filter(|cpu| allowed.is_set(*cpu).unwrap_or(false));
+    let mut only = CpuSet::new();
+    if let Some(cpu) = cpus.nth(nth)
+        && only.set(cpu).is_ok()
+    {
+        // Then it runs anywhere.
+        let _ = sched_setaffinity(this_thread, &only);
     }
 }
 

@@ -103,7 +103,21 @@ impl Direct {
         self.steps.push_back(note(self.aim.side, what));
     }
 
+    /// Keeps what concerns the peer, and whoever knocks in its stead; the port may have been used
+    /// for something else before, such as to ask for its external endpoint.
     fn see(&mut self, at: Instant, inbound: bool, packet: Packet) {
+        let peer = self.aim.remote.ip();
+        let concerns = match packet.segment() {
+            Some(segment) => {
+                packet.source == peer
+                    || packet.destination == peer
+                    || (inbound && segment.is_bare_syn())
+            }
+            None => packet.icmp_error().is_some_and(|icmp| icmp.quote.destination.ip() == peer),
+        };
+        if !concerns {
+            return;
+        }
         let place = Place::End(self.aim.side);
         let record = Record { at, place, inbound, probe: None, volley: None, packet };
         self.steps.push_back(Step::Note(Box::new(Fact::Seen(record))));

@@ -18,7 +18,9 @@ pub use json::{SCHEMA, json, schema};
 pub use mask::Masker;
 pub use presets::{presets_json, presets_table};
 pub use progress::{progress, serving};
-pub use punch::{punch_json, punch_picture, punch_schema, punch_text};
+pub use punch::{
+    lab_run_json, lab_run_schema, punch_json, punch_picture, punch_schema, punch_text,
+};
 pub use remark::remark;
 pub use stun::{stun_json, stun_schema, stun_table};
 pub use table::table;

@@ -23,6 +23,33 @@ pub fn punch_json(verdict: &PunchVerdict, greeting: Option<&str>) -> Value {
     object(&Answer { schema: SchemaName::Punch, verdict, greeting })
 }
 
+/// The same of a run in the lab, with whether the connection carried octets both ways.
+pub fn lab_run_json(verdict: &PunchVerdict, carries: Option<bool>) -> Value {
+    object(&LabAnswer { schema: LabSchemaName::LabRun, verdict, carries })
+}
+
+/// The JSON Schema of what [`lab_run_json`] returns.
+pub fn lab_run_schema() -> Value {
+    schema_of::<LabAnswer<'_>>("tso-probe/lab-run/1")
+}
+
+/// What `lab run --json` answers.
+#[derive(Serialize, JsonSchema)]
+struct LabAnswer<'a> {
+    /// Which schema this keeps to.
+    schema: LabSchemaName,
+    #[serde(flatten)]
+    verdict: &'a PunchVerdict,
+    /// Whether octets passed both ways; none without a connection.
+    carries: Option<bool>,
+}
+
+#[derive(Serialize, JsonSchema)]
+enum LabSchemaName {
+    #[serde(rename = "tso-probe/lab-run/1")]
+    LabRun,
+}
+
 /// The JSON Schema of what [`punch_json`] returns.
 pub fn punch_schema() -> Value {
     schema_of::<Answer<'_>>(SCHEMA)
@@ -152,12 +179,23 @@ fn timing(verdict: &PunchVerdict) -> String {
     format!("{skew} crossing window was ±{}{basis}.", time(window))
 }
 
+/// How exactly each end's first SYN left, and how many it took.
 fn attempts(attempts: &[Attempt]) -> String {
-    let (count, first) = (attempts.len(), attempts.first());
-    let Some(error) = first.and_then(|first| first.error_us) else { return String::new() };
-    let late = if error < 0.0 { "early" } else { "late" };
-    let tries = if count == 1 { "one attempt".to_owned() } else { format!("{count} attempts") };
-    format!("The first SYN was {} {late} at the interface; {tries} in all.", time(error.abs()))
+    let of = |side| attempts.iter().filter(move |attempt| attempt.side == side);
+    let ends = [Side::A, Side::B].into_iter().filter_map(|side| {
+        let error = of(side).next()?.error_us?;
+        let late = if error < 0.0 { "early" } else { "late" };
+        let tries = match of(side).count() {
+            1 => "one attempt".to_owned(),
+            count => format!("{count} attempts"),
+        };
+        Some(format!("that of {} {} {late} ({tries})", name(side), time(error.abs())))
+    });
+    let ends: Vec<_> = ends.collect();
+    if ends.is_empty() {
+        return String::new();
+    }
+    format!("The first SYN's departure, by the interface: {}.", ends.join(", "))
 }
 
 fn told(diagnosis: &Diagnosis, width: u16) -> String {
@@ -182,15 +220,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_schema_in_the_docs_is_the_one_that_is_printed() {
-        let written = include_str!("../../docs/punch.schema.json");
-        let printed =
-            serde_json::to_string_pretty(&punch_schema()).expect("a schema is JSON") + "\n";
-        let remedy = "cargo run -- punch --json-schema > docs/punch.schema.json";
-        assert!(
-            written == printed,
-            "docs/punch.schema.json is out of date; write it anew: {remedy}"
-        );
+    fn the_schemas_in_the_docs_are_those_that_are_printed() {
+        let punch = (include_str!("../../docs/punch.schema.json"), punch_schema(), "punch");
+        let run = (include_str!("../../docs/lab-run.schema.json"), lab_run_schema(), "lab run");
+        for (written, schema, command) in [punch, run] {
+            let printed = serde_json::to_string_pretty(&schema).expect("a schema is JSON") + "\n";
+            let remedy = format!("cargo run -- {command} --json-schema > docs/….schema.json");
+            assert!(
+                written == printed,
+                "a schema in docs/ is out of date; write it anew: {remedy}"
+            );
+        }
     }
 
     #[test]

@@ -30,8 +30,8 @@ pub use finding::{
 };
 
 pub use punch::{
-    Attempt, Cause, Diagnosis, Measured, Missed, PunchEnd, PunchVerdict, Socket, StateChange,
-    StateSource, Testimony, Timing, TraceLine, Witnesses, judge_punch,
+    Alone, Attempt, Cause, Diagnosis, Measured, Missed, PunchEnd, PunchVerdict, Socket,
+    StateChange, StateSource, Testimony, Timing, TraceLine, Witnesses, judge_punch,
 };
 pub use stun::{Agreement, Payload, Problem, StunServer, StunVerdict, judge_stun};
 

@@ -61,6 +61,16 @@ pub struct PunchEnd {
     pub remote: Option<Endpoint>,
     /// Which of its sockets the connection came from.
     pub by: Option<Socket>,
+    /// How the connection was opened as far as this end alone could know, where both were run.
+    pub alone: Option<Alone>,
+}
+
+/// What one end alone could know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Alone {
+    /// How the connection was opened.
+    #[serde(flatten)]
+    pub opening: Opening,
 }
 
 /// Which socket a connection came from.
@@ -188,7 +198,7 @@ pub fn judge_punch(run: &Run) -> PunchVerdict {
     PunchVerdict {
         opening,
         outcome,
-        ends: ends.shown(),
+        ends: ends.shown().into_iter().map(|end| with_its_own_word(end, run, &ends)).collect(),
         states: states(&ends, &wire.states, origin),
         timing: timing::timing(&ends, run),
         attempts: timing::attempts(&ends, run),
@@ -198,6 +208,15 @@ pub fn judge_punch(run: &Run) -> PunchVerdict {
         troubles: trouble.iter().map(ToString::to_string).collect(),
         trouble,
     }
+}
+
+/// The end with what it alone could know, if it was not the only one.
+fn with_its_own_word(end: PunchEnd, run: &Run, ends: &Ends) -> PunchEnd {
+    if ends.all.len() < 2 {
+        return end;
+    }
+    let opening = judge_punch(&ends::only(run, end.side)).opening;
+    PunchEnd { alone: Some(Alone { opening }), ..end }
 }
 
 fn witnesses(run: &Run, wire: Option<Opening>, kernel: Option<Opening>) -> Witnesses {

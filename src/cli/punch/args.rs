@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::super::evidence;
 use super::super::failure::Failure;
 use super::super::parse::parse_delay;
 use super::super::request::{Form, Host, PunchHost};
@@ -98,6 +99,16 @@ pub struct PunchOutput {
     pub mask: bool,
     /// How much is said on the way; zero is the least.
     pub verbosity: u8,
+}
+
+impl PunchOutput {
+    /// Whether its files could be written: to be asked before a run, so that none is for nothing.
+    ///
+    /// # Errors
+    /// If one could not.
+    pub fn check(&self) -> Result<(), Failure> {
+        self.evidence.iter().chain(&self.svg).try_for_each(|path| evidence::check(path))
+    }
 }
 
 impl Punch {

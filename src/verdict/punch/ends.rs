@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{PunchEnd, Socket, punched};
-use crate::engine::{By, Change, Miss, Place, Punched, Record, Run, Source, Witness};
+use crate::engine::{By, Change, Fact, Miss, Place, Punched, Record, Run, Source, Witness};
 use crate::tcp::{
     self, Opening, Outcome, Path, Side, Sighting, State, Vantage, Vantages, opening_of,
 };
@@ -60,6 +60,7 @@ impl Ends {
             aimed_at: end.aimed_at,
             remote: end.stood.first().map(|(_, remote)| *remote),
             by: end.stood.first().map(|(by, _)| Socket::from(*by)),
+            alone: None,
         });
         shown.collect()
     }
@@ -202,6 +203,14 @@ pub fn side_of(record: &Record) -> Option<Side> {
         Place::End(side) => Some(side),
         _ => None,
     }
+}
+
+/// What one end alone has left.
+pub fn only(run: &Run, side: Side) -> Run {
+    let trace = run.trace.iter().filter(|record| side_of(record) == Some(side));
+    let of_end = |fact: &Fact| punched(fact).is_none_or(|(of, _)| of == side);
+    let facts = run.facts.iter().filter(|(_, fact)| of_end(fact));
+    Run { trace: trace.cloned().collect(), facts: facts.cloned().collect() }
 }
 
 /// Why a witness was not there.

@@ -1,0 +1,150 @@
+//! Two real stacks punch through two NATs: what was to be expected of them, what the kernel says and
+//! what the packets say are one.
+
+#![allow(clippy::unwrap_used)]
+
+use std::process::{Command, Output};
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use serde_json::Value;
+use tso_probe::os::privilege::is_root;
+
+fn main() {
+    let pairs = NATS.iter().enumerate().flat_map(|(place, a)| {
+        NATS[place..].iter().map(move |b| (format!("{a}_and_{b}_cross"), [*a, *b]))
+    });
+    let crossings = pairs.map(|(name, ends)| Trial::test(name, move || crosses(ends)));
+    let others = OTHERS.iter().map(|(name, test)| Trial::test(*name, test));
+    let trials = crossings.chain(others).map(|trial| trial.with_ignored_flag(!is_root()));
+    if !is_root() {
+        eprintln!("SKIPPED: the lab needs root");
+    }
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = arguments.test_threads.or(Some(SIDE_BY_SIDE));
+    libtest_mimic::run(&arguments, trials.collect()).exit();
+}
+
+/// NATs that give one endpoint one mapping, and let in whom it has written to.
+const NATS: [&str; 6] = ["none", "openwrt", "openwrt-kernel", "linux-kernel", "rfc5382", "cgn"];
+
+type Test = (&'static str, fn() -> Result<(), Failed>);
+
+const OTHERS: &[Test] = &[
+    ("two_public_hosts_too_far_apart_open_in_three_ways", three_ways),
+    ("where_nats_reset_early_syns_a_later_attempt_crosses", later),
+    ("a_nat_that_maps_each_peer_elsewhere_does_not_open", symmetric),
+    ("the_picture_and_the_evidence_show_both_ends", shown),
+    ("what_each_end_alone_would_say_fits_the_truth", alone),
+    ("a_nat_that_is_none_is_an_error_with_a_hint", misnamed),
+];
+
+fn run(arguments: &[&str]) -> Result<Output, Failed> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tso-probe"));
+    Ok(command.args(["lab", "run"]).args(arguments).output()?)
+}
+
+fn json(code: i32, arguments: &[&str]) -> Result<Value, Failed> {
+    let output = run(&[arguments, &["--json"]].concat())?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let answer: Value =
+        serde_json::from_slice(&output.stdout).map_err(|why| format!("{why}: {said}"))?;
+    let schema = include_str!("../docs/lab-run.schema.json");
+    let schema = jsonschema::draft202012::new(&serde_json::from_str(schema)?)?;
+    let broken: Vec<_> = schema.iter_errors(&answer).map(|e| e.to_string()).collect();
+    expect(broken.is_empty(), &broken, &answer)?;
+    expect(output.status.code() == Some(code), output.status, &answer)?;
+    Ok(answer)
+}
+
+fn expect(holds: bool, what: impl std::fmt::Debug, answer: &Value) -> Result<(), Failed> {
+    if holds { Ok(()) } else { Err(format!("{what:?}\n{answer:#}").into()) }
+}
+
+/// Which opening the departures that were measured must have led to.
+fn predicted(answer: &Value) -> &'static str {
+    let number = |key: &str| answer[key].as_f64().unwrap_or(f64::NAN);
+    let crossed = number("skew_us").abs() < number("crossing_window_us");
+    if crossed { "crossed" } else { "something else" }
+}
+
+fn crosses([a, b]: [&str; 2]) -> Result<(), Failed> {
+    let answer = json(0, &[&format!("A={a}"), &format!("B={b}"), "--delay", DELAY])?;
+    expect(answer["opening"] == predicted(&answer), predicted(&answer), &answer)?;
+    let witnesses = &answer["witnesses"];
+    for witness in ["wire", "kernel"] {
+        expect(witnesses[witness]["opening"] == answer["opening"], witness, &answer)?;
+    }
+    expect(witnesses["agree"] == true, "they agree", &answer)?;
+    expect(answer["carries"] == true, "octets pass both ways", &answer)
+}
+
+fn three_ways() -> Result<(), Failed> {
+    let answer = json(0, &["A=none", "B=none", "--delay", "20ms", "--skew", "150ms"])?;
+    expect(answer["opening"] == "three-way", "three ways", &answer)?;
+    expect(answer["ends"][1]["by"] == "accept", "b accepts", &answer)
+}
+
+fn later() -> Result<(), Failed> {
+    let answer = json(0, &["A=openwrt", "B=openwrt", "--delay", "60ms", "--skew", "150ms"])?;
+    let attempts = answer["attempts"].as_array().unwrap();
+    let refused = attempts.iter().any(|attempt| attempt["missed"] == "refused");
+    expect(refused && attempts.len() > 2, "an attempt was refused", &answer)?;
+    expect(answer["witnesses"]["agree"] == true, "they agree", &answer)
+}
+
+fn symmetric() -> Result<(), Failed> {
+    let arguments = ["A=linux", "B=linux-random", "--delay", "10ms", "--timeout", "2s"];
+    let answer = json(1, &arguments)?;
+    expect(answer["opening"] == "none", "none", &answer)?;
+    let causes = ["nothing-arrived", "reset"];
+    let cause = answer["diagnosis"]["cause"].as_str().unwrap_or_default();
+    expect(causes.contains(&cause), cause, &answer)
+}
+
+fn shown() -> Result<(), Failed> {
+    let directory = tempfile::tempdir()?;
+    let file = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let (svg, evidence) = (file("ladder.svg"), file("evidence.pcapng"));
+    json(0, &["A=openwrt", "B=none", "--delay", DELAY, "--svg", &svg, "--evidence", &evidence])?;
+    let picture = std::fs::read_to_string(svg)?;
+    for word in ["192.168.1.2:7001", "203.0.113.1:7002", "SYN-RECEIVED", "crossed"] {
+        if !picture.contains(word) {
+            return Err(format!("{word} is missing: {picture}").into());
+        }
+    }
+    let read =
+        tso_probe::capture::read(&std::fs::read(evidence)?).map_err(|why| why.to_string())?;
+    let verdict = tso_probe::verdict::judge_punch(&read.run);
+    if verdict.opening == tso_probe::tcp::Opening::Crossed {
+        Ok(())
+    } else {
+        Err(format!("{verdict:?}").into())
+    }
+}
+
+fn alone() -> Result<(), Failed> {
+    let answer = json(0, &["A=none", "B=none", "--delay", "20ms", "--skew", "150ms"])?;
+    let said = |end: usize| answer["ends"][end]["alone"]["opening"].clone();
+    expect(said(0) == "three-way-or-half-crossed", said(0), &answer)?;
+    expect(said(1) == "accepted", said(1), &answer)
+}
+
+fn misnamed() -> Result<(), Failed> {
+    for (arguments, error) in [
+        (["A=openwrt", "linux"], "'linux' does not say what B is behind"),
+        (["A=openwrt", "B=lynux"], "lynux"),
+    ] {
+        let output = run(&arguments)?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        if output.status.code() != Some(2) || !said.contains(error) || !said.contains("hint: ") {
+            return Err(said.into());
+        }
+    }
+    Ok(())
+}
+
+/// Long beside what a busy machine adds.
+const DELAY: &str = "60ms";
+
+/// Each waits far more than it computes, but two of each spin.
+const SIDE_BY_SIDE: usize = 2;
