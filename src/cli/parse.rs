@@ -3,7 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
-use super::request::{Host, PunchHost, StunHost, Towards};
+use super::request::{ControlHost, Host, PunchHost, StunHost, Towards};
+use crate::punch::PUNCH_PORT;
 use crate::rendezvous::{CONTROL_PORT, STUN_PORTS};
 use crate::time::Duration;
 
@@ -41,6 +42,14 @@ impl FromStr for StunHost {
 
     fn from_str(text: &str) -> Result<Self, String> {
         host(text, STUN_PORTS[0]).map(Self)
+    }
+}
+
+impl FromStr for ControlHost {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        host(text, PUNCH_PORT).map(Self)
     }
 }
 

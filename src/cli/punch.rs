@@ -19,12 +19,15 @@ use crate::capture::{self, Evidence};
 use crate::engine::Fact;
 use crate::live::{self, Ended, LivePunch, Stop};
 use crate::os::signals::Signals;
-use crate::os::{clock, entropy};
+use crate::os::{clock, discipline, entropy};
+use crate::punch::{Appointment, Meet};
 use crate::report::{self, Masker};
 use crate::tcp::Side;
+use crate::time::Duration;
 use crate::verdict::{PunchVerdict, judge_punch};
 use crate::wire::Endpoint;
-use args::Then;
+use args::{Agree, Control, Then};
+use moment::Moment;
 
 /// Opens the connection, and says how that went.
 ///
@@ -33,13 +36,23 @@ use args::Then;
 pub fn punch(request: &Punch) -> Result<Exit, Failure> {
     let output = &request.output;
     output.check()?;
-    let live = live(request)?;
+    let seed = request.seed.map_or_else(entropy::seed, Ok)?;
     let signals = Signals::block()?;
-    let progress = Progress::new(output.verbosity);
-    progress.say(&waiting(&live));
+    let (progress, stop) = (Progress::new(output.verbosity), Stop::Signals(&signals));
     let started = clock::realtime();
     let mut watch = |fact: &Fact| report::progress(fact).iter().for_each(|what| progress.say(what));
-    let ended = live::punch(&live, Stop::Signals(&signals), &mut watch);
+    let ended = match &request.agree {
+        Agree::Before { peer, at } => {
+            let live = live(request, peer, *at, seed)?;
+            progress.say(&waiting(&live));
+            live::punch(&live, stop, &mut watch)
+        }
+        Agree::Over { control, peer, external } => {
+            let appointment = appointment(request, control, peer.as_ref(), *external, seed)?;
+            progress.say(&meeting(&appointment));
+            live::punch_agreed(&appointment, stop, &mut watch)
+        }
+    };
     progress.end();
     let Ended { run, connection } = ended?;
     // From here on Ctrl-C ends the program as it ends any other.
@@ -48,23 +61,52 @@ pub fn punch(request: &Punch) -> Result<Exit, Failure> {
     finish(request, Evidence { run, started }, open)
 }
 
-fn live(request: &Punch) -> Result<LivePunch, Failure> {
-    let begun = clock::monotonic();
-    let now = clock::realtime();
-    let at = request.at.since_epoch(now);
+fn live(request: &Punch, peer: &Host, at: Moment, seed: u64) -> Result<LivePunch, Failure> {
+    let (begun, now) = (clock::monotonic(), clock::realtime());
+    let at = at.since_epoch(now);
     if at < now {
         let error = format!("{} has passed", moment::in_words(at));
         return Err(Failure::new(error, "give a moment to come: next-minute, +3s"));
     }
     Ok(LivePunch {
         side: Side::A,
-        peer: resolve(&request.peer)?,
+        peer: resolve(peer)?,
         local_port: request.local_port,
         begun,
         first: begun + (at - now),
         patience: request.timeout,
-        seed: request.seed.map_or_else(entropy::seed, Ok)?,
+        clock_error: Some(clock_error()),
+        seed,
     })
+}
+
+fn appointment(
+    request: &Punch,
+    control: &Control,
+    peer: Option<&Host>,
+    external: Option<Endpoint>,
+    seed: u64,
+) -> Result<Appointment, Failure> {
+    let (meet, wait) = match control {
+        Control::Listen(on) => (Meet::Listen(*on), A_DAY),
+        Control::Via(host, sync) => (Meet::Via(resolve(host)?, *sync), request.timeout),
+    };
+    let peer = peer.map(resolve).transpose()?;
+    let (port, patience) = (request.local_port, request.timeout);
+    Ok(Appointment { meet, port, external, peer, wait, patience, seed })
+}
+
+fn meeting(appointment: &Appointment) -> String {
+    match appointment.meet {
+        Meet::Listen(on) => format!("waiting for the peer at {on}"),
+        Meet::Via(to, _) => format!("agreeing with the peer at {to}"),
+    }
+}
+
+/// How far off this host's clock may be, if somebody keeps it.
+fn clock_error() -> Option<Duration> {
+    let discipline = discipline::discipline().ok().filter(|clock| clock.is_kept);
+    discipline.map(|clock| clock.estimated_error)
 }
 
 fn resolve(host: &Host) -> Result<Endpoint, Failure> {
@@ -97,6 +139,9 @@ fn finish(
         Masker::of_punch(&evidence.run).run(&mut evidence.run);
     }
     let verdict = judge_punch(&evidence.run);
+    if verdict.ends.is_empty() {
+        return Err(not_agreed(&verdict));
+    }
     let greeting = match (&request.then, &open) {
         (Then::Greet, Some(connection)) => Some(hand_over::greet(connection)),
         _ => None,
@@ -123,6 +168,14 @@ fn finish(
         }
     }
     Ok(Exit::Answered)
+}
+
+/// The ends never came so far as to try.
+fn not_agreed(verdict: &PunchVerdict) -> Failure {
+    let hint = "the peer runs 'tso-probe punch --listen-control ADDR --local-port PORT', and this end \
+                --via that address";
+    let told = verdict.troubles.first().cloned();
+    Failure::new(told.unwrap_or_else(|| "the two ends did not agree".to_owned()), hint)
 }
 
 fn broken(why: std::io::Error) -> Failure {
@@ -161,3 +214,6 @@ pub fn keep(
     }
     Ok(())
 }
+
+/// Whoever waits for a peer may wait long.
+const A_DAY: Duration = Duration::from_secs(24 * 3600);

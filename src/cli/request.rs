@@ -127,6 +127,10 @@ pub struct Host {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StunHost(pub Host);
 
+/// Where a peer listens to agree on a punch, by name or address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ControlHost(pub Host);
+
 /// A peer by name or address, and its port, which has no default.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PunchHost(pub Host);

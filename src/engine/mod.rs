@@ -37,6 +37,14 @@ pub enum Step {
     Tell(Name, Message),
     /// End the control connection with this peer.
     HangUp(Name),
+    /// See the packets of an endpoint and the states of its sockets, which the host's own TCP has, and
+    /// be ready for SYNs that are to leave from it at a moment.
+    Watch {
+        /// The endpoint.
+        local: Endpoint,
+        /// Where its packets go to.
+        towards: Endpoint,
+    },
     /// Open a connection by the host's own TCP, and call it so.
     Open {
         /// What it is called from now on.
@@ -118,6 +126,8 @@ pub enum Event {
     Ended(Flow, End),
     /// A socket of the party's went from one state to another.
     Changed(Change),
+    /// A witness of what is to be watched is not there, and why.
+    Unwatched(Witness, String),
     /// The moment that the party waited for has come.
     DeadlinePassed,
     /// The user wants it to end now.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{End, Unreached};
 use crate::tcp::State;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use crate::wire::Endpoint;
 
 /// One thing that happened to one end of a punch.
@@ -28,6 +28,18 @@ pub enum Punched {
         witness: Witness,
         /// Why not.
         why: String,
+    },
+    /// How far off this end's clock may be, by the kernel's own estimate; none if nobody keeps it.
+    Clock {
+        /// So far.
+        error: Option<Duration>,
+    },
+    /// The two ends have measured how their clocks stand to each other.
+    Synchronised {
+        /// How far off that may be.
+        error: Duration,
+        /// The shortest round trip that was measured.
+        round_trip: Duration,
     },
     /// An attempt was begun: its SYN is to leave at this moment.
     Tried {

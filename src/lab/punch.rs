@@ -65,6 +65,7 @@ pub fn punch(
                 Side::B => shifted(first, meeting.skew_ns),
             },
             patience: meeting.patience,
+            clock_error: None,
             seed: meeting.pair.seed.wrapping_add(index(side) as u64),
         };
         let [a, b] = both(pair, [end(Side::A), end(Side::B)], signals, watch)?;

@@ -6,7 +6,7 @@ use super::control::{Control, patient};
 use super::flows::Flows;
 use super::kernel::Kernel;
 use super::station::Station;
-use crate::engine::{Event, Fact, Party, Run, Step};
+use crate::engine::{Event, Fact, Party, Run, Step, Witness};
 use crate::os::poll::{self, Interest, Waker};
 use crate::os::signals::Signals;
 use crate::os::{self, clock};
@@ -56,12 +56,6 @@ impl<'a> Driver<'a> {
     #[must_use]
     pub fn with(self, flows: Flows) -> Self {
         Self { flows, ..self }
-    }
-
-    /// With a witness of the states of sockets at the station's endpoints.
-    #[must_use]
-    pub fn witnessed_by(self, kernel: Option<Kernel>) -> Self {
-        Self { kernel, ..self }
     }
 
     /// Until the party is done. What fails on this host is told to the party, which then ends.
@@ -130,8 +124,29 @@ impl<'a> Driver<'a> {
                 self.run.note(now, *fact);
             }
             Step::Wait(until) => self.wait(until),
+            Step::Watch { local, towards } => self.look(now, local, towards),
             Step::Claim(_) | Step::Listen { .. } | Step::Done => {}
         }
+    }
+
+    /// Opens the eyes for an endpoint, as far as this process may.
+    fn look(&mut self, now: Instant, local: Endpoint, towards: Endpoint) {
+        let mut missing = Vec::new();
+        if let Err(error) = self.station.watch(local, towards) {
+            missing.push((Witness::Wire, error));
+        }
+        if self.kernel.is_none() {
+            match Kernel::watch() {
+                Ok(kernel) => self.kernel = Some(kernel),
+                Err(error) => missing.push((Witness::Kernel, error)),
+            }
+        }
+        self.flows.samples(self.kernel.is_none());
+        let prepared = self.flows.prepare();
+        self.happened(prepared.map(|()| Vec::new()));
+        let unwatched = missing.into_iter();
+        let unwatched = unwatched.map(|(witness, why)| Event::Unwatched(witness, why.to_string()));
+        self.pending.extend(unwatched.map(|event| (now, event)));
     }
 
     /// Hands over what has happened, or waits for it.
@@ -148,6 +163,8 @@ impl<'a> Driver<'a> {
             happened.extend(self.control.happened());
             happened.extend(self.flows.happened());
             self.pending.extend(happened.into_iter().map(|event| (now, event)));
+            let gaps = self.gaps();
+            self.pending.extend(gaps.map(|event| (now, event)));
             if self.is_stopped() {
                 self.pending.push_back((now, Event::Interrupted));
             }
@@ -180,6 +197,17 @@ impl<'a> Driver<'a> {
         let (station, Some(kernel)) = (&self.station, &mut self.kernel) else { return Vec::new() };
         let changes = kernel.changes(|end| station.watches(end), |at| station.moment(at));
         changes.into_iter().map(|change| (change.at, Event::Changed(change))).collect()
+    }
+
+    /// What witnesses have missed since it was last told.
+    fn gaps(&mut self) -> impl Iterator<Item = Event> + use<> {
+        let lost = self.kernel.as_mut().and_then(Kernel::newly_lost);
+        let kernel =
+            lost.map(|lost| (Witness::Kernel, format!("{lost} changes of state were lost")));
+        let missed = self.kernel.as_ref().and_then(|_| self.station.newly_missed());
+        let wire =
+            missed.map(|missed| (Witness::Wire, format!("{missed} packets were not captured")));
+        kernel.into_iter().chain(wire).map(|(witness, why)| Event::Unwatched(witness, why))
     }
 
     fn is_stopped(&self) -> bool {

@@ -63,9 +63,7 @@ impl Flows {
         reader: Reader,
         options: &Options,
     ) -> os::Result<()> {
-        if self.marksman.is_none() {
-            self.marksman = Some(Marksman::new()?);
-        }
+        self.prepare()?;
         let prepared = tcp::prepare(bind(from), to, options)?;
         self.aimed.insert((at, flow), (prepared, reader));
         Ok(())
@@ -87,11 +85,21 @@ impl Flows {
         }
     }
 
-    /// Tells of the sockets' states by looking at them from time to time: for want of a better
-    /// witness.
-    pub fn sampled(mut self) -> Self {
-        self.samples = true;
-        self
+    /// Makes ready to let SYNs leave at a moment, which takes a while.
+    ///
+    /// # Errors
+    /// When no port on loopback is to be had.
+    pub fn prepare(&mut self) -> os::Result<()> {
+        if self.marksman.is_none() {
+            self.marksman = Some(Marksman::new()?);
+        }
+        Ok(())
+    }
+
+    /// Whether to tell of the sockets' states by looking at them from time to time: for want of a
+    /// better witness.
+    pub fn samples(&mut self, samples: bool) {
+        self.samples = samples;
     }
 
     /// Whether a state may change unseen if nobody looks.

@@ -21,6 +21,8 @@ pub struct Kernel {
     /// The kernel's names of sockets, and the numbers that they have got.
     known: BTreeMap<u64, u32>,
     numbers: u32,
+    /// So many changes were lost when it was last asked.
+    lost: u64,
 }
 
 impl Kernel {
@@ -29,7 +31,7 @@ impl Kernel {
     /// # Errors
     /// Without the privilege to.
     pub fn watch() -> os::Result<Self> {
-        Ok(Self { states: SocketStates::watch()?, known: BTreeMap::new(), numbers: 0 })
+        Ok(Self { states: SocketStates::watch()?, known: BTreeMap::new(), numbers: 0, lost: 0 })
     }
 
     /// What has changed at local endpoints that are ours.
@@ -49,9 +51,10 @@ impl Kernel {
         changes
     }
 
-    /// How many changes are known to be lost.
-    pub fn lost(&self) -> u64 {
-        self.states.lost()
+    /// How many changes are known to have been lost since it was last asked, if any.
+    pub fn newly_lost(&mut self) -> Option<u64> {
+        let lost = self.states.lost() - std::mem::replace(&mut self.lost, self.states.lost());
+        (lost > 0).then_some(lost)
     }
 
     fn number(&mut self, change: &states::Change) -> Option<u32> {

@@ -16,6 +16,6 @@ pub use classify::{Live, alone, classify};
 pub use control::Control;
 pub use driver::{Driver, Stop};
 pub use flows::Flows;
-pub use punch::{Ended, LivePunch, punch};
+pub use punch::{Ended, LivePunch, punch, punch_agreed};
 pub use station::Station;
 pub use stun::{LiveStun, free_port, stun};

@@ -4,13 +4,11 @@ use std::net::TcpStream;
 
 use super::control::Control;
 use super::driver::{Driver, Stop};
-use super::flows::Flows;
-use super::kernel::Kernel;
 use super::station::Station;
-use crate::engine::{Fact, Punched, Run, Witness};
-use crate::os::link::{self, Route};
+use crate::engine::{Fact, Flow, Party, Punched, Run};
+use crate::os::link;
 use crate::os::{self, Error};
-use crate::punch::{Aim, Direct};
+use crate::punch::{Agreed, Aim, Appointment, Direct};
 use crate::tcp::{Side, State};
 use crate::time::{Duration, Instant};
 use crate::wire::Endpoint;
@@ -30,6 +28,9 @@ pub struct LivePunch {
     pub first: Duration,
     /// How long to try from then on.
     pub patience: Duration,
+    /// How far off this host's clock may be, if the two ends have no other in common; none within if
+    /// nobody keeps it.
+    pub clock_error: Option<Option<Duration>>,
     /// What to draw randomness from.
     pub seed: u64,
 }
@@ -43,56 +44,72 @@ pub struct Ended {
     pub connection: Option<TcpStream>,
 }
 
-/// Opens a connection with the peer. Without privilege it does so too, with fewer witnesses, and says
-/// which are missing. `watch` sees every fact as it is noted.
+/// Opens a connection with the peer at a moment. Without privilege it does so too, with fewer
+/// witnesses, and says which are missing. `watch` sees every fact as it is noted.
 ///
 /// # Errors
 /// When this host cannot try: no route, the port is taken.
 pub fn punch(live: &LivePunch, stop: Stop<'_>, watch: &mut dyn FnMut(&Fact)) -> os::Result<Ended> {
     let route = link::route_to(live.peer.ip())?;
     let local = Endpoint::new(route.source, live.local_port);
-    let mut unwatched = Vec::new();
-    let station = station(live, &route, local, &mut unwatched);
-    let kernel = Kernel::watch();
-    let kernel = kernel.map_err(|error| unwatched.push((Witness::Kernel, error))).ok();
-    let flows = Flows::default();
-    let flows = if kernel.is_none() { flows.sampled() } else { flows };
+    let station = Station::plain().since(live.begun);
     let first = station.moment(live.first);
     let &LivePunch { side, peer: remote, patience, seed, .. } = live;
     let mut direct = Direct::new(Aim { side, local, remote, first, patience, seed });
-    let driver = Driver::new(&mut direct, station, Control::default(), stop, watch);
-    let (mut run, mut flows) = driver.with(flows).witnessed_by(kernel).run_keeping()?;
-    for (witness, error) in unwatched {
-        let what = Punched::Unwatched { witness, why: error.to_string() };
-        run.note(Instant::START, Fact::Punch { side, what });
+    let mut ended = drive(&mut direct, Direct::opened, station, stop, watch)?;
+    if let Some(error) = live.clock_error {
+        ended.run.note(Instant::START, Fact::Punch { side, what: Punched::Clock { error } });
     }
-    if let Some(state) = taken(local, remote).filter(|_| direct.opened().is_none()) {
-        run.note(Instant::START, Fact::Punch { side, what: Punched::Taken { state } });
+    ended.run.note(Instant::START, Fact::Through { interface: route.interface });
+    Ok(ended)
+}
+
+/// The same once the two ends have agreed on where and when, over a connection of their own.
+///
+/// # Errors
+/// As for [`punch`].
+pub fn punch_agreed(
+    appointment: &Appointment,
+    stop: Stop<'_>,
+    watch: &mut dyn FnMut(&Fact),
+) -> os::Result<Ended> {
+    let mut agreed = Agreed::new(*appointment);
+    drive(&mut agreed, Agreed::opened, Station::plain(), stop, watch)
+}
+
+fn drive<P: Party>(
+    party: &mut P,
+    opened: impl Fn(&P) -> Option<Flow>,
+    station: Station,
+    stop: Stop<'_>,
+    watch: &mut dyn FnMut(&Fact),
+) -> os::Result<Ended> {
+    let driver = Driver::new(party, station, Control::default(), stop, watch);
+    let (mut run, mut flows) = driver.run_keeping()?;
+    let stream = opened(party).and_then(|flow| flows.take(flow));
+    if stream.is_none() {
+        note_taken(&mut run);
     }
-    run.note(Instant::START, Fact::Through { interface: route.interface });
-    let stream = direct.opened().and_then(|flow| flows.take(flow));
     let connection = stream.map(os::tcp::Stream::into_blocking).transpose();
     let connection = connection.map_err(|e| Error::text("hand over", "the connection", e))?;
     Ok(Ended { run, connection })
 }
 
-/// In which state this host has another connection between these endpoints, if it has one.
+/// Notes in which state this host has another connection between the endpoints, if it has one.
+fn note_taken(run: &mut Run) {
+    let own = run.facts.iter().find_map(|(_, fact)| match fact {
+        Fact::Punch { side, what: Punched::Aimed { local, remote, .. } } => {
+            Some((*side, taken(*local, *remote)?))
+        }
+        _ => None,
+    });
+    if let Some((side, state)) = own {
+        run.note(Instant::START, Fact::Punch { side, what: Punched::Taken { state } });
+    }
+}
+
 fn taken(local: Endpoint, remote: Endpoint) -> Option<State> {
     let sockets = os::ports::sockets().unwrap_or_default();
     let between = sockets.iter().find(|socket| (socket.local, socket.remote) == (local, remote));
     between.map(|socket| socket.state)
-}
-
-fn station(
-    live: &LivePunch,
-    route: &Route,
-    local: Endpoint,
-    unwatched: &mut Vec<(Witness, Error)>,
-) -> Station {
-    let mut station = Station::plain().since(live.begun);
-    station.note(local);
-    if let Err(error) = station.watch(&route.interface, local) {
-        unwatched.push((Witness::Wire, error));
-    }
-    station
 }

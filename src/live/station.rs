@@ -10,6 +10,7 @@ use crate::engine::Event;
 use crate::os::capture::Capture;
 use crate::os::clock::{self, Timeline};
 use crate::os::guard::PortGuard;
+use crate::os::link;
 use crate::os::raw::RawSender;
 use crate::os::reserve::{self, Reserved};
 use crate::os::{self, Kind};
@@ -28,6 +29,8 @@ pub struct Station {
     /// Ports held for claims to come.
     reserved: BTreeMap<Endpoint, Reserved>,
     claims: BTreeSet<Endpoint>,
+    /// Packets that the captures had missed when it was last asked.
+    missed: u32,
 }
 
 impl Station {
@@ -53,6 +56,7 @@ impl Station {
             guard: None,
             reserved: BTreeMap::new(),
             claims: BTreeSet::new(),
+            missed: 0,
         }
     }
 
@@ -143,20 +147,17 @@ impl Station {
         Ok(())
     }
 
-    /// Captures the packets of this endpoint, which the host's own TCP has.
+    /// Captures the packets of this endpoint, which the host's own TCP has. It counts as one of the
+    /// station's own even if that fails.
     ///
     /// # Errors
     /// Without the privilege to capture.
-    pub fn watch(&mut self, interface: &str, endpoint: Endpoint) -> os::Result<()> {
-        self.note(endpoint);
-        self.interfaces = vec![interface.to_owned()];
-        self.captures = vec![Capture::open(interface, &self.filter())?];
-        Ok(())
-    }
-
-    /// Has an endpoint count as its own, though its packets are not captured.
-    pub fn note(&mut self, endpoint: Endpoint) {
+    pub fn watch(&mut self, endpoint: Endpoint, towards: Endpoint) -> os::Result<()> {
         self.claims.insert(endpoint);
+        let interface = link::route_to(towards.ip())?.interface;
+        self.captures = vec![Capture::open(&interface, &self.filter())?];
+        self.interfaces = vec![interface];
+        Ok(())
     }
 
     /// Whether an endpoint is one of its own.
@@ -202,6 +203,14 @@ impl Station {
         }
         seen.sort_by_key(|(at, _)| *at);
         Ok(seen)
+    }
+
+    /// How many packets the captures have missed since it was last asked, if any.
+    pub fn newly_missed(&mut self) -> Option<u32> {
+        let statistics = self.captures.iter_mut().filter_map(|capture| capture.statistics().ok());
+        let missed = statistics.map(|told| told.dropped).sum();
+        let newly = missed - std::mem::replace(&mut self.missed, missed).min(missed);
+        (newly > 0).then_some(newly)
     }
 
     /// The captures, to wait for.

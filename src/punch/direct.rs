@@ -61,7 +61,8 @@ impl Direct {
         let Aim { side, local, remote, first, patience, seed } = aim;
         let aimed = Punched::Aimed { local, remote, first, give_up: first + patience };
         let listen = Step::Listen { on: local, reader: Reader::Heir };
-        let (schedule, steps) = (Schedule::new(first, seed), [note(side, aimed), listen].into());
+        let steps = [note(side, aimed), Step::Watch { local, towards: remote }, listen].into();
+        let schedule = Schedule::new(first, seed);
         let phase = Phase::Trying { since: first };
         let mut direct = Self { aim, schedule, steps, phase, attempts: 0 };
         direct.attempt(Instant::START);
@@ -194,6 +195,7 @@ impl Party for Direct {
             Event::Arrived(packet) => self.see(now, true, packet),
             Event::Left(packet) => self.see(now, false, packet),
             Event::Changed(change) => self.note(Punched::Changed(change)),
+            Event::Unwatched(witness, why) => self.note(Punched::Unwatched { witness, why }),
             Event::Opened { flow, local } => {
                 self.stands(now, flow, By::Connect, [local, self.aim.remote]);
             }

@@ -5,8 +5,12 @@
 //! notes what was tried and what came of it; how the connection opened is judged from packets and
 //! socket states.
 
+mod agreed;
 mod direct;
+mod offset;
 mod schedule;
+mod signal;
 
+pub use agreed::{Agreed, Appointment, Meet, PUNCH_PORT, Sync};
 pub use direct::{Aim, Direct};
 pub use schedule::Schedule;

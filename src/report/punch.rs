@@ -176,7 +176,11 @@ fn timing(verdict: &PunchVerdict) -> String {
         let later = if skew < 0.0 { Side::A } else { Side::B };
         format!("The SYN of {} left {} later; the", name(later), time(skew.abs()))
     });
-    format!("{skew} crossing window was ±{}{basis}.", time(window))
+    let clocks = timing
+        .clock_error_us
+        .filter(|error| *error > 0.0)
+        .map_or(String::new(), |error| format!(" The clocks are known to ±{}.", time(error)));
+    format!("{skew} crossing window was ±{}{basis}.{clocks}", time(window))
 }
 
 /// How exactly each end's first SYN left, and how many it took.

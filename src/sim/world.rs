@@ -159,7 +159,7 @@ impl<'a> World<'a> {
             Step::Open { flow, .. } => {
                 self.hosts[host].pending.push_back(Event::Failed(flow, Unreached::NoWay));
             }
-            Step::Listen { .. } | Step::Write(..) | Step::Close(..) => {}
+            Step::Watch { .. } | Step::Listen { .. } | Step::Write(..) | Step::Close(..) => {}
             Step::Note(_) | Step::Wait(_) => {}
             Step::Done => self.hosts[host].done = true,
         }

@@ -2,28 +2,44 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::super::evidence;
 use super::super::failure::Failure;
-use super::super::parse::parse_delay;
-use super::super::request::{Form, Host, PunchHost};
+use super::super::parse::{Listen, parse_delay};
+use super::super::request::{ControlHost, Form, Host, PunchHost};
 use super::moment::Moment;
+use crate::punch::{PUNCH_PORT, Sync};
 use crate::time::Duration;
+use crate::wire::Endpoint;
 
 /// `punch`'s arguments.
 #[derive(Args, Debug)]
 pub struct PunchArgs {
     /// The peer's endpoint as it is reached from here: what 'tso-probe stun' told the peer
-    #[arg(long, value_name = "ADDR:PORT", required_unless_present = "json_schema")]
+    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(required_unless_present_any = ["json_schema", "listen_control", "via"])]
     pub peer: Option<PunchHost>,
     /// Connect from this port and listen on it: the one that the peer aims at
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     #[arg(required_unless_present = "json_schema")]
     pub local_port: Option<u16>,
     /// When the SYN is to leave, the same at both ends: next-minute, +3s, 2026-01-31T12:00:00Z
-    #[arg(long, value_name = "TIME", default_value = "next-minute")]
-    pub at: Moment,
+    /// [default: next-minute]
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["listen_control", "via"])]
+    pub at: Option<Moment>,
+    /// Agree with the peer over a connection that it makes to this endpoint of ours
+    #[arg(long, value_name = "ADDR[:PORT]", conflicts_with_all = ["via", "sync"])]
+    pub listen_control: Option<Listen>,
+    /// Agree with the peer over a connection to the endpoint where it listens
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub via: Option<ControlHost>,
+    /// How the two SYNs are made to leave at once [default: clock]
+    #[arg(long, value_enum, requires = "via")]
+    pub sync: Option<SyncBy>,
+    /// Our external endpoint, told to the peer [default: the address that the peer sees, and our port]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub external: Option<Endpoint>,
     /// How long to try from then on
     #[arg(long, value_name = "TIME", value_parser = parse_delay, default_value = "10s")]
     pub timeout: Duration,
@@ -56,15 +72,22 @@ pub struct PunchArgs {
     pub verbose: u8,
 }
 
+/// How two departures are made simultaneous.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SyncBy {
+    /// The other end starts as it hears, this one half a round trip later
+    Rtt,
+    /// Both start at one moment, the clocks' offset having been measured
+    Clock,
+}
+
 /// A connection to open with a peer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Punch {
-    /// The peer.
-    pub peer: Host,
+    /// How the ends agree.
+    pub agree: Agree,
     /// The local port.
     pub local_port: u16,
-    /// When the first SYN is to leave.
-    pub at: Moment,
     /// How long to try.
     pub timeout: Duration,
     /// What becomes of the connection.
@@ -73,6 +96,36 @@ pub struct Punch {
     pub seed: Option<u64>,
     /// What becomes of the answer.
     pub output: PunchOutput,
+}
+
+/// How the ends of a punch agree on where and when.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Agree {
+    /// Their users have.
+    Before {
+        /// The peer.
+        peer: Host,
+        /// When the first SYN is to leave.
+        at: Moment,
+    },
+    /// Over a connection between them.
+    Over {
+        /// Where it is awaited, or made to.
+        control: Control,
+        /// The peer, if it is known better than it knows itself.
+        peer: Option<Host>,
+        /// This end's external endpoint, if it is known.
+        external: Option<Endpoint>,
+    },
+}
+
+/// The connection that two ends agree over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// The peer makes it.
+    Listen(Endpoint),
+    /// This end makes it, and decides.
+    Via(Host, Sync),
 }
 
 /// What becomes of a connection once it is open.
@@ -117,9 +170,25 @@ impl Punch {
     /// # Errors
     /// If they leave out what it takes.
     pub fn new(args: PunchArgs) -> Result<Self, Failure> {
-        let (Some(PunchHost(peer)), Some(local_port)) = (args.peer, args.local_port) else {
-            let hint = "give --peer ADDR:PORT and --local-port PORT";
-            return Err(Failure::new("it takes a peer and a local port", hint));
+        let Some(local_port) = args.local_port else {
+            return Err(Failure::new("it takes a local port", "give --local-port PORT"));
+        };
+        let sync = match args.sync {
+            Some(SyncBy::Rtt) => Sync::RoundTrip,
+            Some(SyncBy::Clock) | None => Sync::Clock,
+        };
+        let listened = args
+            .listen_control
+            .map(|on| Control::Listen(Endpoint::new(on.address, on.port.unwrap_or(PUNCH_PORT))));
+        let control = listened.or(args.via.map(|ControlHost(host)| Control::Via(host, sync)));
+        let peer = args.peer.map(|PunchHost(peer)| peer);
+        let agree = match (control, peer) {
+            (Some(control), peer) => Agree::Over { control, peer, external: args.external },
+            (None, Some(peer)) => Agree::Before { peer, at: args.at.unwrap_or(Moment::NextMinute) },
+            (None, None) => {
+                let hint = "give --peer ADDR:PORT, or --via or --listen-control to agree on it";
+                return Err(Failure::new("it takes a peer", hint));
+            }
         };
         let then = match (args.pipe, args.exec) {
             (true, _) => Then::Pipe,
@@ -133,14 +202,21 @@ impl Punch {
             mask: args.mask,
             verbosity: args.verbose,
         };
-        let (at, timeout, seed) = (args.at, args.timeout, args.seed);
-        Ok(Self { peer, local_port, at, timeout, then, seed, output })
+        let (timeout, seed) = (args.timeout, args.seed);
+        Ok(Self { agree, local_port, timeout, then, seed, output })
     }
 }
 
 /// What `punch --help` says at its end.
 pub const HELP: &str = "\
-Both ends run it with each other's external endpoint and the same TIME; no server takes part.
+Both ends run it with each other's external endpoint and the same TIME; no server takes part:
+  tso-probe punch --peer 198.51.100.7:7000 --local-port 7000 --at next-minute
+
+Or they agree on both over a connection that one of them can make to the other; the end with --via
+decides, and each is shown what both saw:
+  tso-probe punch --listen-control 0.0.0.0 --local-port 7000
+  tso-probe punch --via peer.example.net --local-port 7000 --sync rtt
+
 Without root the connection opens just as well, but what happened is only partly seen.
 
 Exit codes: 0 open, 1 not open, 2 could not try.";

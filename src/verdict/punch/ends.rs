@@ -7,7 +7,7 @@ use crate::engine::{By, Change, Fact, Miss, Place, Punched, Record, Run, Source,
 use crate::tcp::{
     self, Opening, Outcome, Path, Side, Sighting, State, Vantage, Vantages, opening_of,
 };
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use crate::wire::Endpoint;
 
 /// All ends of a punch that were run here.
@@ -28,8 +28,12 @@ pub struct End {
     pub stood: Vec<(By, Endpoint)>,
     pub strangers: Vec<Endpoint>,
     pub changes: Vec<Change>,
-    /// Whether its packets were captured.
+    /// Whether its packets were captured, all of them.
     pub has_wire: bool,
+    /// Whether the kernel told of all changes.
+    has_kernel: bool,
+    /// How far off its clock may be from its peer's, as far as that was measured or estimated.
+    pub clock_error: Option<Option<Duration>>,
 }
 
 impl Ends {
@@ -100,6 +104,15 @@ impl Ends {
         self.all.values().any(|end| end.local == end.vantage().remote)
     }
 
+    /// How far apart the clocks may be. Two ends without a word of it were run on one.
+    pub fn clock_error(&self) -> Option<Duration> {
+        let mut told = self.all.values().filter_map(|end| end.clock_error);
+        match told.next() {
+            Some(first) => told.fold(first, |sum, error| Some(sum? + error?)),
+            None => (self.all.len() == 2).then_some(Duration::ZERO),
+        }
+    }
+
     /// What came of it: a connection that stands is one, whatever was seen on the wire.
     pub fn outcome(&self, wire: &tcp::Testimony) -> Outcome {
         if self.all.values().any(|end| !end.stood.is_empty()) {
@@ -131,6 +144,8 @@ impl End {
             strangers: Vec::new(),
             changes: Vec::new(),
             has_wire: true,
+            has_kernel: true,
+            clock_error: None,
         }
     }
 
@@ -147,6 +162,9 @@ impl End {
             // The listening socket has no part in the opening.
             Punched::Changed(change) if change.to != State::Listen => self.changes.push(*change),
             Punched::Unwatched { witness: Witness::Wire, .. } => self.has_wire = false,
+            Punched::Unwatched { witness: Witness::Kernel, .. } => self.has_kernel = false,
+            Punched::Clock { error } => self.clock_error = Some(*error),
+            Punched::Synchronised { error, .. } => self.clock_error = Some(Some(*error)),
             _ => {}
         }
     }
@@ -161,7 +179,8 @@ impl End {
     fn path(&self) -> Option<Path> {
         let socket = self.socket()?;
         let own = self.changes.iter().filter(|change| change.socket == socket);
-        let gapless = self.changes.iter().all(|change| change.source == Source::Kernel);
+        let sampled = self.changes.iter().any(|change| change.source == Source::Sampled);
+        let gapless = self.has_kernel && !sampled;
         Path::of(own.map(|change| (change.from, change.to)), gapless)
     }
 

@@ -26,7 +26,8 @@ pub struct Timing {
     pub b_to_a_us: Option<f64>,
     /// What these stand on.
     pub measured: Measured,
-    /// How far apart the two clocks may be, in microseconds.
+    /// How far apart the two clocks may be, in microseconds: as the ends have measured it, or by the
+    /// kernel's estimate at this end; none where nobody keeps the clock.
     pub clock_error_us: Option<f64>,
 }
 
@@ -39,7 +40,7 @@ pub enum Measured {
     No,
     /// Half the round trip at one end: as if the two ways took equally long.
     HalfRoundTrip,
-    /// The same packets at both ends, on one clock.
+    /// The same packets at both ends, on one clock or on two that were compared.
     BothEnds,
 }
 
@@ -49,12 +50,13 @@ pub fn timing(ends: &Ends, run: &Run) -> Timing {
         let end = ends.all.get(&side).filter(|end| end.has_wire)?;
         Some(Syns::of(side, end, run))
     };
-    match (side(Side::A), side(Side::B)) {
+    let timing = match (side(Side::A), side(Side::B)) {
         (Some(a), Some(b)) => from_both(&a, &b),
         (Some(one), None) => from_one(Side::A, &one),
         (None, Some(one)) => from_one(Side::B, &one),
         (None, None) => Timing::default(),
-    }
+    };
+    Timing { clock_error_us: ends.clock_error().map(in_micros), ..timing }
 }
 
 fn from_both(a: &Syns<'_>, b: &Syns<'_>) -> Timing {
@@ -69,7 +71,7 @@ fn from_both(a: &Syns<'_>, b: &Syns<'_>) -> Timing {
         a_to_b_us: a_to_b.map(in_micros),
         b_to_a_us: b_to_a.map(in_micros),
         measured: if measured.is_some() { Measured::BothEnds } else { Measured::No },
-        clock_error_us: None,
+        ..Timing::default()
     }
 }
 
@@ -88,7 +90,7 @@ fn from_one(side: Side, syns: &Syns<'_>) -> Timing {
         a_to_b_us: Some(in_micros(half)),
         b_to_a_us: Some(in_micros(half)),
         measured: Measured::HalfRoundTrip,
-        clock_error_us: None,
+        ..Timing::default()
     }
 }
 

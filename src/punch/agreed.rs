@@ -1,0 +1,432 @@
+//! A punch whose ends first agree over a byte stream: on where, and on when.
+//!
+//! One end decides. With [`Sync::RoundTrip`] it says go, waits for half a round trip and shoots, and
+//! the other shoots as it hears it (as DCUtR does). With [`Sync::Clock`] it measures how the two
+//! clocks stand to each other and names a moment. Afterwards each tells the other what it saw, so that
+//! both can judge by both.
+
+use std::collections::VecDeque;
+
+use super::direct::{Aim, Direct};
+use super::offset::{Exchange, Offset};
+use super::signal::{Clocks, LONGEST_LINE, Lines, Signal, VERSION, to_line};
+use crate::engine::{
+    Bind, Event, Fact, Flow, How, Party, Place, Punched, Reader, Record, Step, Trouble,
+};
+use crate::tcp::Side;
+use crate::time::{Duration, Instant};
+use crate::wire::Endpoint;
+use crate::wire::control::PacketText;
+
+/// How the two ends meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meet {
+    /// This end listens here for the other, and does as it decides.
+    Listen(Endpoint),
+    /// This end connects there, and decides.
+    Via(Endpoint, Sync),
+}
+
+/// How two departures are made simultaneous.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sync {
+    /// By half a round trip.
+    RoundTrip,
+    /// By the offset of the clocks.
+    Clock,
+}
+
+/// What is known beforehand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appointment {
+    /// How the ends meet.
+    pub meet: Meet,
+    /// The local port to punch from.
+    pub port: u16,
+    /// This end's external endpoint, if it is known.
+    pub external: Option<Endpoint>,
+    /// The peer's, if it is known better than the peer itself knows it.
+    pub peer: Option<Endpoint>,
+    /// How long to wait for the other end, and later for its report.
+    pub wait: Duration,
+    /// How long to try.
+    pub patience: Duration,
+    /// What to draw randomness from.
+    pub seed: u64,
+}
+
+/// One end of such a punch.
+#[derive(Debug)]
+pub struct Agreed {
+    appointment: Appointment,
+    steps: VecDeque<Step>,
+    lines: Lines,
+    stream: Option<Flow>,
+    phase: Phase,
+    /// Before this something has to happen.
+    deadline: Instant,
+    /// What this end has to tell.
+    notes: Vec<Signal>,
+    /// What the other end has told, bounded.
+    heard: usize,
+    clocks: Clocks,
+    opened: Option<Flow>,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// No stream yet.
+    Apart,
+    /// Hello was said; the other's is waited for.
+    Greeting {
+        local: Endpoint,
+        remote: Endpoint,
+    },
+    /// The decider measures, the other answers.
+    Measuring {
+        aim: Aim,
+        asked: Instant,
+        number: u32,
+        offset: Offset,
+    },
+    /// The punch is on.
+    Punching(Box<Direct>),
+    /// It is over; what the other saw is still to come.
+    Reporting,
+    Over,
+}
+
+impl Agreed {
+    /// A punch that has not begun.
+    pub fn new(appointment: Appointment) -> Self {
+        let reader = Reader::Party;
+        let first = match appointment.meet {
+            Meet::Listen(on) => Step::Listen { on, reader },
+            Meet::Via(to, _) => {
+                Step::Open { flow: STREAM, from: Bind::Kernel, to, at: None, reader }
+            }
+        };
+        Self {
+            appointment,
+            steps: VecDeque::from([first]),
+            lines: Lines::default(),
+            stream: None,
+            phase: Phase::Apart,
+            deadline: Instant::START + appointment.wait,
+            notes: Vec::new(),
+            heard: 0,
+            clocks: Clocks::default(),
+            opened: None,
+        }
+    }
+
+    /// The connection that stands, once the punch is done.
+    pub const fn opened(&self) -> Option<Flow> {
+        self.opened
+    }
+
+    const fn side(&self) -> Side {
+        match self.appointment.meet {
+            Meet::Via(..) => Side::A,
+            Meet::Listen(_) => Side::B,
+        }
+    }
+
+    fn say(&mut self, signal: &Signal) {
+        if let Some(flow) = self.stream {
+            self.steps.push_back(Step::Write(flow, to_line(signal)));
+        }
+    }
+
+    /// The stream stands: the same address that it leads from is punched from.
+    fn joined(&mut self, now: Instant, flow: Flow, local: Endpoint, remote: Endpoint) {
+        self.stream = Some(flow);
+        let Appointment { port, external, .. } = self.appointment;
+        let own = Endpoint::new(local.ip(), port);
+        self.say(&Signal::Hello { version: VERSION, port, external });
+        self.phase = Phase::Greeting { local: own, remote };
+        self.deadline = now + ANSWER;
+    }
+
+    fn hear(&mut self, now: Instant) {
+        loop {
+            match self.lines.next() {
+                Ok(Some(signal)) => self.understand(now, signal),
+                Ok(None) => return,
+                Err(why) => {
+                    return self.give_up(format!("what the peer says makes no sense: {why}"));
+                }
+            }
+        }
+    }
+
+    fn understand(&mut self, now: Instant, signal: Signal) {
+        match signal {
+            Signal::Hello { version, port, external } => self.greeted(now, version, port, external),
+            Signal::Ping { number } => {
+                let answer = Signal::Pong { number, received: now, answered: now };
+                self.say(&answer);
+                self.deadline = now + ANSWER;
+            }
+            Signal::Pong { number, received, answered } => {
+                self.measured(now, number, received, answered);
+            }
+            Signal::Go { at, clocks } => self.go(now, at, clocks),
+            Signal::Saw { at, inbound, packet: PacketText(packet) } => {
+                let (at, place) = (self.on_ours(at), Place::End(self.side().opposite()));
+                let record = Record { at, place, inbound, probe: None, volley: None, packet };
+                self.told(Fact::Seen(record));
+            }
+            Signal::Told { what } => {
+                let side = self.side().opposite();
+                let what = self.moved(what);
+                // The measurement is one, and known.
+                if !matches!(what, Punched::Synchronised { .. }) {
+                    self.told(Fact::Punch { side, what });
+                }
+            }
+            Signal::Done => self.phase = Phase::Over,
+        }
+    }
+
+    fn greeted(&mut self, now: Instant, version: u16, port: u16, external: Option<Endpoint>) {
+        let Phase::Greeting { local, remote } = self.phase else { return };
+        if version != VERSION {
+            return self.give_up(format!("the peer speaks version {version}, this is {VERSION}"));
+        }
+        let known = self.appointment.peer.or(external);
+        let peer = known.unwrap_or_else(|| Endpoint::new(remote.ip(), port));
+        let Appointment { patience, seed, .. } = self.appointment;
+        let aim = Aim { side: self.side(), local, remote: peer, first: now, patience, seed };
+        let (asked, number, offset) = (now, 0, Offset::UNKNOWN);
+        self.phase = Phase::Measuring { aim, asked, number, offset };
+        // Before there is any hurry.
+        self.steps.push_back(Step::Watch { local, towards: peer });
+        if self.side() == Side::A {
+            self.say(&Signal::Ping { number });
+        }
+    }
+
+    /// One answer more; after enough of them it is decided.
+    fn measured(&mut self, now: Instant, number: u32, received: Instant, answered: Instant) {
+        let Phase::Measuring { aim, asked, number: expected, offset } = self.phase else { return };
+        if number != expected || answered < received {
+            return self.give_up("the peer answers what it was not asked".to_owned());
+        }
+        let offset = offset.with(&Exchange { asked, received, answered, heard: now });
+        let number = number + 1;
+        if number < EXCHANGES {
+            self.phase = Phase::Measuring { aim, asked: now, number, offset };
+            self.deadline = now + ANSWER;
+            return self.say(&Signal::Ping { number });
+        }
+        self.decide(now, aim, offset.clocks());
+    }
+
+    fn decide(&mut self, now: Instant, aim: Aim, clocks: Clocks) {
+        let Meet::Via(_, sync) = self.appointment.meet else { return };
+        self.clocks = clocks;
+        let (first, at) = match sync {
+            Sync::RoundTrip => (now + clocks.round_trip / 2, None),
+            Sync::Clock => {
+                let first = now + clocks.round_trip + HEAD_START;
+                (first, Some(first.shifted(clocks.ahead_ns)))
+            }
+        };
+        self.say(&Signal::Go { at, clocks });
+        self.begin(Aim { first, ..aim });
+    }
+
+    fn go(&mut self, now: Instant, at: Option<Instant>, clocks: Clocks) {
+        let Phase::Measuring { aim, .. } = self.phase else { return };
+        if self.side() == Side::A || clocks.error > PLAUSIBLE || at > Some(now + PLAUSIBLE) {
+            return self.give_up("the peer decides what makes no sense".to_owned());
+        }
+        self.clocks = clocks;
+        self.begin(Aim { first: at.unwrap_or(now), ..aim });
+    }
+
+    fn begin(&mut self, aim: Aim) {
+        let Clocks { error, round_trip, .. } = self.clocks;
+        self.note(Punched::Synchronised { error, round_trip });
+        self.phase = Phase::Punching(Box::new(Direct::new(aim)));
+    }
+
+    /// The other end's moment on our clock.
+    fn on_ours(&self, at: Instant) -> Instant {
+        match self.side() {
+            Side::A => at.shifted(-self.clocks.ahead_ns),
+            Side::B => at.shifted(self.clocks.ahead_ns),
+        }
+    }
+
+    /// What the other end told, with the moments in it on our clock.
+    fn moved(&self, what: Punched) -> Punched {
+        match what {
+            Punched::Aimed { local, remote, first, give_up } => {
+                let (first, give_up) = (self.on_ours(first), self.on_ours(give_up));
+                Punched::Aimed { local, remote, first, give_up }
+            }
+            Punched::Tried { attempt, at } => Punched::Tried { attempt, at: self.on_ours(at) },
+            Punched::Changed(change) => {
+                Punched::Changed(crate::engine::Change { at: self.on_ours(change.at), ..change })
+            }
+            other => other,
+        }
+    }
+
+    /// Keeps what the other end told, up to a measure.
+    fn told(&mut self, fact: Fact) {
+        self.heard += 1;
+        if self.heard <= MOST_HEARD {
+            self.steps.push_back(Step::Note(Box::new(fact)));
+        }
+    }
+
+    fn note(&mut self, what: Punched) {
+        let fact = Fact::Punch { side: self.side(), what };
+        self.remember(&fact);
+        self.steps.push_back(Step::Note(Box::new(fact)));
+    }
+
+    /// What there will be to tell.
+    fn remember(&mut self, fact: &Fact) {
+        match fact {
+            Fact::Seen(Record { at, inbound, packet, .. }) => {
+                let packet = PacketText(packet.clone());
+                self.notes.push(Signal::Saw { at: *at, inbound: *inbound, packet });
+            }
+            Fact::Punch { what, .. } => self.notes.push(Signal::Told { what: what.clone() }),
+            _ => {}
+        }
+    }
+
+    /// The punch's next step, or, once it is done, the report.
+    fn punch(&mut self, now: Instant) -> Step {
+        let Phase::Punching(direct) = &mut self.phase else { return Step::Done };
+        let step = direct.poll(now);
+        match &step {
+            // It watches what is watched since the greeting.
+            Step::Watch { .. } => return self.poll(now),
+            Step::Note(fact) => self.remember(&fact.clone()),
+            Step::Done => {
+                self.opened = direct.opened();
+                self.report(now);
+                return self.poll(now);
+            }
+            _ => {}
+        }
+        step
+    }
+
+    fn report(&mut self, now: Instant) {
+        for signal in std::mem::take(&mut self.notes) {
+            self.say(&signal);
+        }
+        self.say(&Signal::Done);
+        self.phase = if self.stream.is_some() { Phase::Reporting } else { Phase::Over };
+        // The other end may have to give up first.
+        self.deadline = now
+            + ANSWER
+            + if self.opened.is_none() { self.appointment.patience } else { Duration::ZERO };
+    }
+
+    /// The ends did not come to an agreement.
+    fn give_up(&mut self, what: String) {
+        if matches!(self.phase, Phase::Apart | Phase::Greeting { .. } | Phase::Measuring { .. }) {
+            self.steps.push_back(Step::Note(Box::new(Fact::Trouble(Trouble::Host { what }))));
+        }
+        self.phase = Phase::Over;
+    }
+
+    /// The stream is gone: before the punch that is the end of it, afterwards it is no matter.
+    fn lost(&mut self) {
+        self.stream = None;
+        match self.phase {
+            Phase::Punching(_) => {}
+            _ => self.give_up("the control connection with the peer was lost".to_owned()),
+        }
+    }
+
+    fn interrupted(&mut self, trouble: Trouble) {
+        self.steps.push_back(Step::Note(Box::new(Fact::Trouble(trouble))));
+        self.phase = Phase::Over;
+    }
+
+    fn time_is_up(&mut self) {
+        self.give_up(match self.phase {
+            Phase::Apart => "no peer came to the control connection in time".to_owned(),
+            _ => "the peer fell silent on the control connection".to_owned(),
+        });
+    }
+}
+
+impl Party for Agreed {
+    fn poll(&mut self, now: Instant) -> Step {
+        if let Some(step) = self.steps.pop_front() {
+            return step;
+        }
+        match &self.phase {
+            Phase::Punching(_) => self.punch(now),
+            Phase::Over => Step::Done,
+            _ => Step::Wait(self.deadline),
+        }
+    }
+
+    fn handle(&mut self, now: Instant, event: Event) {
+        let is_streams = |flow: &Flow| Some(*flow) == self.stream;
+        match (event, &mut self.phase) {
+            (Event::Read(flow, octets), _) if is_streams(&flow) => {
+                self.lines.take(&octets);
+                self.hear(now);
+            }
+            (Event::Ended(flow, _), _) if is_streams(&flow) => self.lost(),
+            // Somebody else on the control port.
+            (Event::Accepted { flow, local, .. }, _)
+                if self.stream.is_some() && local.port() != self.appointment.port =>
+            {
+                self.steps.push_back(Step::Close(flow, How::Fin));
+            }
+            (event, Phase::Punching(direct)) => direct.handle(now, event),
+            (Event::Accepted { flow, local, remote }, _) => self.joined(now, flow, local, remote),
+            (Event::Opened { flow, local }, _) => {
+                if let Meet::Via(remote, _) = self.appointment.meet {
+                    self.joined(now, flow, local, remote);
+                }
+            }
+            (Event::Failed(..), _) => {
+                self.give_up("the peer's control connection was not to be reached".to_owned());
+            }
+            (Event::Unwatched(witness, why), _) => {
+                self.note(Punched::Unwatched { witness, why });
+            }
+            (Event::Interrupted, _) => self.interrupted(Trouble::Interrupted),
+            (Event::HostFailed(what), _) => self.interrupted(Trouble::Host { what }),
+            (Event::DeadlinePassed, _) => self.time_is_up(),
+            _ => {}
+        }
+    }
+}
+
+/// Where an end listens for the other, unless told otherwise.
+pub const PUNCH_PORT: u16 = 5385;
+
+/// The number of the connection that the two ends agree over.
+const STREAM: Flow = Flow(Flow::FIRST_ACCEPTED - 1);
+
+/// So many exchanges that one of them found the path idle.
+const EXCHANGES: u32 = 16;
+
+/// How long an answer may take.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// What the decision may be late by, beyond its way to the other end.
+const HEAD_START: Duration = Duration::from_millis(200);
+
+/// No moment lies further off, and no clock is worse known.
+const PLAUSIBLE: Duration = Duration::from_secs(60);
+
+/// A punch of ten seconds leaves a few hundred packets and facts.
+const MOST_HEARD: usize = 20_000;
+
+const _: () = assert!(LONGEST_LINE > 4096, "a packet's line fits");
