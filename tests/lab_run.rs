@@ -30,6 +30,8 @@ const NATS: [&str; 6] = ["none", "openwrt", "openwrt-kernel", "linux-kernel", "r
 type Test = (&'static str, fn() -> Result<(), Failed>);
 
 const OTHERS: &[Test] = &[
+    ("ends_with_a_relay_cross_by_their_clocks", || synchronised("clock")),
+    ("ends_with_a_relay_cross_by_half_a_round_trip", || synchronised("rtt")),
     ("two_public_hosts_too_far_apart_open_in_three_ways", three_ways),
     ("where_nats_reset_early_syns_a_later_attempt_crosses", later),
     ("a_nat_that_maps_each_peer_elsewhere_does_not_open", symmetric),
@@ -76,6 +78,14 @@ fn crosses([a, b]: [&str; 2]) -> Result<(), Failed> {
     }
     expect(witnesses["agree"] == true, "they agree", &answer)?;
     expect(answer["carries"] == true, "octets pass both ways", &answer)
+}
+
+fn synchronised(by: &str) -> Result<(), Failed> {
+    let answer = json(0, &["A=openwrt", "B=linux-kernel", "--delay", DELAY, "--sync", by])?;
+    expect(answer["opening"] == predicted(&answer), predicted(&answer), &answer)?;
+    expect(answer["witnesses"]["agree"] == true, "they agree", &answer)?;
+    // The relay is two links away from either end.
+    expect(answer["clock_error_us"].as_f64() > Some(60_000.0), "the bound is honest", &answer)
 }
 
 fn three_ways() -> Result<(), Failed> {

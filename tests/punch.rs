@@ -35,6 +35,11 @@ const TESTS: &[(&str, fn())] = &[
     ("a_port_that_somebody_listens_on_is_an_error", taken),
     ("a_connection_with_oneself_is_none", oneself),
     ("without_privilege_it_opens_and_says_what_it_did_not_see", unprivileged),
+    ("ends_that_agree_by_their_clocks_say_the_same", || agreed("clock")),
+    ("ends_that_agree_by_half_a_round_trip_say_the_same", || agreed("rtt")),
+    ("an_end_that_says_its_external_endpoint_is_aimed_at_there", external),
+    ("with_nobody_to_agree_with_it_is_an_error", nobody),
+    ("with_somebody_else_to_agree_with_it_is_an_error", somebody_else),
     ("a_pipe_carries_both_ways_and_keeps_the_half_close", pipe),
     ("a_command_has_the_connection", exec),
     ("an_interrupt_ends_it_with_nothing_left", interrupted),
@@ -354,6 +359,74 @@ fn unprivileged() {
     }
     assert_eq!(states(&jsons[0], "kernel"), [""; 0]);
     assert_eq!(states(&jsons[0], "sampled").last().unwrap(), "ESTABLISHED");
+}
+
+fn agreeing(network: &Network, how: &[&str]) -> [Answer; 2] {
+    let listen =
+        ["punch", "--json", "-v", "--local-port", "7000", "--listen-control", "203.0.113.10"];
+    let mut outside = Running::start(network.tso_probe("a", &listen));
+    let mut said = outside.progress();
+    assert!(said.next().unwrap().contains("waiting for the peer at 203.0.113.10:5385"));
+    let via = ["punch", "--json", "--local-port", "7000", "--via", "203.0.113.10"];
+    let inside = Running::start(network.tso_probe("in", &[&via, how].concat()));
+    let answers = [inside.wait(PATIENCE), outside.wait(PATIENCE)];
+    // Its stderr is read to the end, lest it waits for a reader.
+    drop(said);
+    answers
+}
+
+fn agreed(sync: &str) {
+    let network = routed();
+    let answers = agreeing(&network, &["--sync", sync]);
+    let [inside, outside] = answers.map(|answer| expect_open(&answer));
+    // Both saw both ends.
+    for key in ["opening", "crossed_syn", "outcome"] {
+        assert_eq!(inside[key], outside[key], "{inside:#}\n{outside:#}");
+    }
+    for json in [&inside, &outside] {
+        let ends = json["ends"].as_array().unwrap();
+        assert_eq!(ends.len(), 2, "{json:#}");
+        assert_eq!(ends[0]["local"], INSIDE, "{json:#}");
+        assert_eq!(ends[1]["local"], OUTSIDE, "{json:#}");
+        assert!(json["clock_error_us"].as_f64().unwrap() > 0.0, "{json:#}");
+    }
+}
+
+fn external() {
+    let network = Network::new();
+    network.rules(
+        "edge",
+        "table ip nat { chain o { type nat hook postrouting priority 100
+           oifname wan tcp sport 7000 snat to 198.51.100.1:4444
+           oifname wan masquerade
+         }
+         }",
+    );
+    let answers = agreeing(&network, &["--external", "198.51.100.1:4444"]);
+    let [_, outside] = answers.map(|answer| expect_open(&answer));
+    assert_eq!(outside["ends"][1]["aimed_at"], "198.51.100.1:4444", "{outside:#}");
+}
+
+fn via(network: &Network) -> Answer {
+    let via = ["punch", "--local-port", "7000", "--via", "203.0.113.10", "--timeout", "2s"];
+    Running::start(network.tso_probe("in", &via)).wait(PATIENCE)
+}
+
+fn nobody() {
+    let network = routed();
+    via(&network).expect_error("not to be reached");
+}
+
+fn somebody_else() {
+    let network = routed();
+    let web = "import socket
+s=socket.create_server(('203.0.113.10',5385));print('on',flush=True)
+c,_=s.accept();c.sendall(b'HTTP/1.1 400 Bad Request\\r\\n\\r\\n');c.recv(999)";
+    let mut command = network.command("a", "python3");
+    command.args(["-c", web]);
+    let mut running = Piped::start(command);
+    assert_eq!(running.line(), "on");
+    via(&network).expect_error("makes no sense");
 }
 
 fn pipe() {

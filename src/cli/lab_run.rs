@@ -8,13 +8,13 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::finish::{complain, show};
 use super::parse::parse_delay;
-use super::punch::{PunchOutput, keep};
+use super::punch::{PunchOutput, SyncBy, keep};
 use super::request::Form;
 use super::run::{LAB_DELAY, nat};
 use super::screen::{Progress, Screen};
 use crate::capture::Evidence;
 use crate::engine::Fact;
-use crate::lab::{self, Meeting, PairPlan};
+use crate::lab::{self, Meeting, PairPlan, Timing};
 use crate::nat::Nat;
 use crate::os::signals::Signals;
 use crate::os::{clock, entropy, privilege};
@@ -35,8 +35,11 @@ pub struct LabRunArgs {
     pub delay: Option<Duration>,
     /// Let b leave so much after a; -TIME lets a leave after b
     #[arg(long, value_name = "TIME", value_parser = parse_skew, default_value = "0ms")]
-    #[arg(allow_hyphen_values = true)]
+    #[arg(allow_hyphen_values = true, conflicts_with = "sync")]
     pub skew: i64,
+    /// Have the ends agree through a relay, as if each had a clock of its own [default: one clock]
+    #[arg(long, value_enum)]
+    pub sync: Option<SyncBy>,
     /// How long to try
     #[arg(long, value_name = "TIME", value_parser = parse_delay, default_value = "10s")]
     pub timeout: Duration,
@@ -66,7 +69,7 @@ pub struct LabRun {
     a: Option<Nat>,
     b: Option<Nat>,
     delay: Duration,
-    skew_ns: i64,
+    timing: Timing,
     timeout: Duration,
     seed: Option<u64>,
     output: PunchOutput,
@@ -90,7 +93,7 @@ impl LabRun {
             a: a?,
             b: b?,
             delay: args.delay.unwrap_or(LAB_DELAY),
-            skew_ns: args.skew,
+            timing: args.sync.map_or(Timing::Skewed(args.skew), |by| Timing::Agreed(by.into())),
             timeout: args.timeout,
             seed: args.seed,
             output: PunchOutput { form, svg, evidence, mask: false, verbosity },
@@ -131,7 +134,7 @@ pub fn lab_run(request: &LabRun) -> Result<Exit, Failure> {
     progress.say("building the lab, learning the external endpoints");
     let weather = Weather { delay: request.delay, ..Weather::default() };
     let pair = PairPlan { a: request.a.clone(), b: request.b.clone(), weather, seed };
-    let meeting = Meeting { pair, skew_ns: request.skew_ns, patience: request.timeout };
+    let meeting = Meeting { pair, timing: request.timing, patience: request.timeout };
     let started = clock::realtime();
     let mut watch = |fact: &Fact| report::progress(fact).iter().for_each(|what| progress.say(what));
     let met = lab::punch(&meeting, &signals, &mut watch);

@@ -6,7 +6,7 @@ mod moment;
 
 use std::net::TcpStream;
 
-pub use args::{HELP, Punch, PunchArgs, PunchOutput};
+pub use args::{HELP, Punch, PunchArgs, PunchOutput, SyncBy};
 
 use super::evidence;
 use super::exit::Exit;
@@ -20,7 +20,7 @@ use crate::engine::Fact;
 use crate::live::{self, Ended, LivePunch, Stop};
 use crate::os::signals::Signals;
 use crate::os::{clock, discipline, entropy};
-use crate::punch::{Appointment, Meet};
+use crate::punch::{Appointment, Meet, Role};
 use crate::report::{self, Masker};
 use crate::tcp::Side;
 use crate::time::Duration;
@@ -89,7 +89,9 @@ fn appointment(
 ) -> Result<Appointment, Failure> {
     let (meet, wait) = match control {
         Control::Listen(on) => (Meet::Listen(*on), A_DAY),
-        Control::Via(host, sync) => (Meet::Via(resolve(host)?, *sync), request.timeout),
+        Control::Via(host, sync) => {
+            (Meet::Via(resolve(host)?, Role::Decides(*sync)), request.timeout)
+        }
     };
     let peer = peer.map(resolve).transpose()?;
     let (port, patience) = (request.local_port, request.timeout);

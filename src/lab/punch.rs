@@ -1,7 +1,7 @@
 //! Two ends of the lab punch through their NATs: real stacks, real packets, one clock.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{IpAddr, TcpStream};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
@@ -9,12 +9,13 @@ use std::thread;
 
 use super::pair::{Pair, PairPlan, with_pair};
 use super::topology::{End, Server};
-use crate::engine::{Fact, Run};
+use crate::engine::{Fact, Party, Run};
 use crate::live::{Control, Driver, Ended, Flows, LivePunch, LiveStun, Station, Stop};
 use crate::os::poll::{self, Interest, Waker};
 use crate::os::signals::Signals;
 use crate::os::{self, Error, clock, cpu};
-use crate::rendezvous::{STUN_PORTS, StunServer};
+use crate::punch::{Appointment, Meet, PUNCH_PORT, Role, Sync};
+use crate::rendezvous::{Relay, STUN_PORTS, StunServer};
 use crate::tcp::Side;
 use crate::time::Duration;
 use crate::verdict::judge_stun;
@@ -25,10 +26,19 @@ use crate::wire::Endpoint;
 pub struct Meeting {
     /// Between which NATs, over which links.
     pub pair: PairPlan,
-    /// By how much b is to leave after a, in nanoseconds.
-    pub skew_ns: i64,
+    /// How the two departures are made simultaneous.
+    pub timing: Timing,
     /// How long to try.
     pub patience: Duration,
+}
+
+/// How two departures in the lab are made simultaneous.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timing {
+    /// By the clock that both ends have, b leaving so many nanoseconds after a.
+    Skewed(i64),
+    /// As ends do that have a byte stream between them: here through a relay on the server.
+    Agreed(Sync),
 }
 
 /// What came of it.
@@ -40,63 +50,110 @@ pub struct Met {
     pub carries: Option<bool>,
 }
 
+/// Sees every fact as it is noted, on whatever thread.
+type Watch<'a> = &'a mut (dyn FnMut(&Fact) + Send);
+
+/// The same on one thread.
+type Unshared<'a> = &'a mut dyn FnMut(&Fact);
+
 /// Builds the lab, lets both ends learn their external endpoints and punch, and takes it down.
 /// `watch` sees every fact as it is noted.
 ///
 /// # Errors
 /// When this machine cannot build it: no privilege, no TUN devices.
-pub fn punch(
-    meeting: &Meeting,
-    signals: &Signals,
-    watch: &mut (dyn FnMut(&Fact) + Send),
-) -> os::Result<Met> {
+pub fn punch(meeting: &Meeting, signals: &Signals, watch: Watch<'_>) -> os::Result<Met> {
     with_pair(&meeting.pair, |pair| {
         let externals = learnt(meeting, pair, signals)?;
-        // The time of two calibrations, with room.
-        let begun = clock::monotonic();
-        let first = begun + PREPARATION;
-        let end = |side: Side| LivePunch {
-            side,
-            peer: externals[index(side.opposite())],
-            local_port: PORTS[index(side)],
-            begun,
-            first: match side {
-                Side::A => first,
-                Side::B => shifted(first, meeting.skew_ns),
-            },
-            patience: meeting.patience,
-            clock_error: None,
-            seed: meeting.pair.seed.wrapping_add(index(side) as u64),
+        let (run, [a, b]) = match meeting.timing {
+            Timing::Skewed(skew_ns) => {
+                at_a_moment(meeting, skew_ns, externals, pair, signals, watch)?
+            }
+            Timing::Agreed(sync) => agreed(meeting, sync, externals, pair, signals, watch)?,
         };
-        let [a, b] = both(pair, [end(Side::A), end(Side::B)], signals, watch)?;
-        let carries = a.connection.as_ref().zip(b.connection.as_ref()).map(carries);
-        Ok(Met { run: a.run.merged(b.run), carries })
+        Ok(Met { run, carries: a.as_ref().zip(b.as_ref()).map(carries) })
     })
+}
+
+/// What both ends left, and their ends of the connection.
+type Both = (Run, [Option<TcpStream>; 2]);
+
+/// Both ends have one clock, and shoot by that.
+fn at_a_moment(
+    meeting: &Meeting,
+    skew_ns: i64,
+    externals: [Endpoint; 2],
+    pair: &Pair,
+    signals: &Signals,
+    watch: Watch<'_>,
+) -> os::Result<Both> {
+    let begun = clock::monotonic();
+    let first = begun + PREPARATION;
+    let lives = [Side::A, Side::B].map(|side| LivePunch {
+        side,
+        peer: externals[index(side.opposite())],
+        local_port: PORTS[index(side)],
+        begun,
+        first: if side == Side::A { first } else { shifted(first, skew_ns) },
+        patience: meeting.patience,
+        clock_error: None,
+        seed: meeting.pair.seed.wrapping_add(index(side) as u64),
+    });
+    let end = |place: usize, stop: Stop<'_>, watch: Unshared<'_>| {
+        crate::live::punch(&lives[place], stop, watch)
+    };
+    let [a, b] = both(pair, &end, signals, watch)?;
+    Ok((a.run.merged(b.run), [a.connection, b.connection]))
+}
+
+/// Both ends agree through a relay; what a saw and heard is all there is to judge by.
+fn agreed(
+    meeting: &Meeting,
+    sync: Sync,
+    externals: [Endpoint; 2],
+    pair: &Pair,
+    signals: &Signals,
+    watch: Watch<'_>,
+) -> os::Result<Both> {
+    let relay = Endpoint::new(pair.server.addresses[0], PUNCH_PORT);
+    let appointments = [Role::Decides(sync), Role::Follows].map(|role| Appointment {
+        meet: Meet::Via(relay, role),
+        port: PORTS[0],
+        external: None,
+        peer: None,
+        wait: PATIENCE + 4 * meeting.pair.weather.delay,
+        patience: meeting.patience,
+        seed: meeting.pair.seed,
+    });
+    let end = |place: usize, stop: Stop<'_>, watch: Unshared<'_>| {
+        let (port, peer) = (PORTS[place], Some(externals[1 - place]));
+        crate::live::punch_agreed(&Appointment { port, peer, ..appointments[place] }, stop, watch)
+    };
+    let serve = |ready: Sender<()>, stop: &Waker| {
+        let flows = Flows::listening([relay])?;
+        run_until(&mut Relay::default(), flows, ready, stop)
+    };
+    let [a, b] = served(&pair.server, &serve, || both(pair, &end, signals, watch))?;
+    Ok((a.run, [a.connection, b.connection]))
 }
 
 /// The external endpoints that a server sees when the ends connect to it from the ports of the punch.
 fn learnt(meeting: &Meeting, pair: &Pair, signals: &Signals) -> os::Result<[Endpoint; 2]> {
-    let stop = Waker::new()?;
     let server = Endpoint::new(pair.server.addresses[0], STUN_PORTS[0]);
     let patience = PATIENCE + 4 * meeting.pair.weather.delay;
-    thread::scope(|scope| {
-        let (tell, told) = channel();
-        let serving = scope.spawn(|| serve(&pair.server, &stop, tell));
-        let end = stop.at_end();
-        // A server that could not begin drops its end, and says why when it is joined.
-        let _ = told.recv();
-        let learn = |side: Side| {
-            let (end, local_port) = (&pair.ends[index(side)], PORTS[index(side)]);
-            let (servers, seed) = (vec![server], meeting.pair.seed);
-            let live = LiveStun { servers, local_port, patience, seed };
-            let run = end.namespace.run(|| crate::live::stun(&live, signals, &mut |_| {}))??;
-            judge_stun(&run).external.first().copied().ok_or_else(|| unlearnt(end))
-        };
-        let learnt = learn(Side::A).and_then(|a| Ok([a, learn(Side::B)?]));
-        drop(end);
-        serving.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        learnt
-    })
+    let addresses = pair.server.addresses;
+    let serve = |ready: Sender<()>, stop: &Waker| {
+        let ports = |address: &IpAddr| STUN_PORTS.map(|port| Endpoint::new(*address, port));
+        let flows = Flows::listening(addresses.iter().flat_map(ports))?;
+        run_until(&mut StunServer::new(addresses.to_vec(), STUN_PORTS), flows, ready, stop)
+    };
+    let learn = |side: Side| {
+        let (end, local_port) = (&pair.ends[index(side)], PORTS[index(side)]);
+        let (servers, seed) = (vec![server], meeting.pair.seed);
+        let live = LiveStun { servers, local_port, patience, seed };
+        let run = end.namespace.run(|| crate::live::stun(&live, signals, &mut |_| {}))??;
+        judge_stun(&run).external.first().copied().ok_or_else(|| unlearnt(end))
+    };
+    served(&pair.server, &serve, || learn(Side::A).and_then(|a| Ok([a, learn(Side::B)?])))
 }
 
 fn unlearnt(end: &End) -> Error {
@@ -104,47 +161,66 @@ fn unlearnt(end: &End) -> Error {
     Error::text("learn the external endpoint of", end.internal, why)
 }
 
-fn serve(server: &Server, stop: &Waker, ready: Sender<()>) -> os::Result<()> {
-    server.namespace.enter_thread()?;
-    let endpoints = server
-        .addresses
-        .iter()
-        .flat_map(|address| STUN_PORTS.iter().map(|port| Endpoint::new(*address, *port)));
-    let flows = Flows::listening(endpoints)?;
-    let mut party = StunServer::new(server.addresses.to_vec(), STUN_PORTS);
+/// Does `work` while something is served on the server, from when it is ready.
+fn served<T>(
+    server: &Server,
+    serve: &(dyn Fn(Sender<()>, &Waker) -> os::Result<()> + std::marker::Sync),
+    work: impl FnOnce() -> os::Result<T>,
+) -> os::Result<T> {
+    let stop = Waker::new()?;
+    thread::scope(|scope| {
+        let (tell, told) = channel();
+        let serving = scope.spawn(|| {
+            server.namespace.enter_thread()?;
+            serve(tell, &stop)
+        });
+        let end = stop.at_end();
+        // What could not begin drops its end, and says why when it is joined.
+        let done = told.recv().ok().map(|()| work());
+        drop(end);
+        serving.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        let stillborn = || Error::text("start", "the lab's server", "it ended before it began");
+        done.ok_or_else(stillborn)?
+    })
+}
+
+fn run_until(
+    party: &mut dyn Party,
+    flows: Flows,
+    ready: Sender<()>,
+    stop: &Waker,
+) -> os::Result<()> {
     // Whoever waits has gone if it fails.
     let _ = ready.send(());
-    let (station, stop) = (Station::plain(), Stop::Waker(stop));
-    let mut unheeded = |_: &Fact| {};
-    Driver::new(&mut party, station, Control::default(), stop, &mut unheeded).with(flows).run()?;
-    Ok(())
+    let (station, stop, mut unheeded) = (Station::plain(), Stop::Waker(stop), |_: &Fact| {});
+    Driver::new(party, station, Control::default(), stop, &mut unheeded).with(flows).run().map(drop)
 }
 
 /// Both ends at once, each on a thread of its own in its own namespace.
 fn both(
     pair: &Pair,
-    lives: [LivePunch; 2],
+    end: &(dyn Fn(usize, Stop<'_>, Unshared<'_>) -> os::Result<Ended> + std::marker::Sync),
     signals: &Signals,
-    watch: &mut (dyn FnMut(&Fact) + Send),
+    watch: Watch<'_>,
 ) -> os::Result<[Ended; 2]> {
     let (stops, ended) = ([Waker::new()?, Waker::new()?], Waker::new()?);
     let (count, watch) = (AtomicUsize::new(0), Mutex::new(watch));
     thread::scope(|scope| {
         let (ended, count, watch) = (&ended, &count, &watch);
         let mut handles = Vec::new();
-        for (place, live) in lives.iter().enumerate() {
-            let (end, stop) = (&pair.ends[place], &stops[place]);
+        for (place, stop) in stops.iter().enumerate() {
+            let namespace = &pair.ends[place].namespace;
             handles.push(scope.spawn(move || {
                 let _ended = Ending { count, waker: ended };
                 // Two that spin until their moments must not wait for each other.
                 cpu::pin_to(place);
-                end.namespace.enter_thread()?;
+                namespace.enter_thread()?;
                 let mut watch = |fact: &Fact| {
                     if let Ok(mut watch) = watch.lock() {
                         watch(fact);
                     }
                 };
-                crate::live::punch(live, Stop::Waker(stop), &mut watch)
+                end(place, Stop::Waker(stop), &mut watch)
             }));
         }
         let attended = attend(signals, ended, count, &stops);

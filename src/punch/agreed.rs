@@ -7,53 +7,15 @@
 
 use std::collections::VecDeque;
 
+use super::appointment::{Appointment, Meet, Role, Sync};
 use super::direct::{Aim, Direct};
+use super::journal::Journal;
 use super::offset::{Exchange, Offset};
-use super::signal::{Clocks, LONGEST_LINE, Lines, Signal, VERSION, to_line};
-use crate::engine::{
-    Bind, Event, Fact, Flow, How, Party, Place, Punched, Reader, Record, Step, Trouble,
-};
+use super::signal::{Clocks, Lines, Signal, VERSION, to_line};
+use crate::engine::{Bind, Event, Fact, Flow, How, Party, Punched, Reader, Step, Trouble};
 use crate::tcp::Side;
 use crate::time::{Duration, Instant};
 use crate::wire::Endpoint;
-use crate::wire::control::PacketText;
-
-/// How the two ends meet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Meet {
-    /// This end listens here for the other, and does as it decides.
-    Listen(Endpoint),
-    /// This end connects there, and decides.
-    Via(Endpoint, Sync),
-}
-
-/// How two departures are made simultaneous.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sync {
-    /// By half a round trip.
-    RoundTrip,
-    /// By the offset of the clocks.
-    Clock,
-}
-
-/// What is known beforehand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Appointment {
-    /// How the ends meet.
-    pub meet: Meet,
-    /// The local port to punch from.
-    pub port: u16,
-    /// This end's external endpoint, if it is known.
-    pub external: Option<Endpoint>,
-    /// The peer's, if it is known better than the peer itself knows it.
-    pub peer: Option<Endpoint>,
-    /// How long to wait for the other end, and later for its report.
-    pub wait: Duration,
-    /// How long to try.
-    pub patience: Duration,
-    /// What to draw randomness from.
-    pub seed: u64,
-}
 
 /// One end of such a punch.
 #[derive(Debug)]
@@ -65,11 +27,9 @@ pub struct Agreed {
     phase: Phase,
     /// Before this something has to happen.
     deadline: Instant,
-    /// What this end has to tell.
-    notes: Vec<Signal>,
-    /// What the other end has told, bounded.
-    heard: usize,
+    journal: Journal,
     clocks: Clocks,
+    peer_is_done: bool,
     opened: Option<Flow>,
 }
 
@@ -113,9 +73,9 @@ impl Agreed {
             stream: None,
             phase: Phase::Apart,
             deadline: Instant::START + appointment.wait,
-            notes: Vec::new(),
-            heard: 0,
+            journal: Journal::default(),
             clocks: Clocks::default(),
+            peer_is_done: false,
             opened: None,
         }
     }
@@ -127,8 +87,8 @@ impl Agreed {
 
     const fn side(&self) -> Side {
         match self.appointment.meet {
-            Meet::Via(..) => Side::A,
-            Meet::Listen(_) => Side::B,
+            Meet::Via(_, Role::Decides(_)) => Side::A,
+            Meet::Via(_, Role::Follows) | Meet::Listen(_) => Side::B,
         }
     }
 
@@ -172,20 +132,8 @@ impl Agreed {
                 self.measured(now, number, received, answered);
             }
             Signal::Go { at, clocks } => self.go(now, at, clocks),
-            Signal::Saw { at, inbound, packet: PacketText(packet) } => {
-                let (at, place) = (self.on_ours(at), Place::End(self.side().opposite()));
-                let record = Record { at, place, inbound, probe: None, volley: None, packet };
-                self.told(Fact::Seen(record));
-            }
-            Signal::Told { what } => {
-                let side = self.side().opposite();
-                let what = self.moved(what);
-                // The measurement is one, and known.
-                if !matches!(what, Punched::Synchronised { .. }) {
-                    self.told(Fact::Punch { side, what });
-                }
-            }
-            Signal::Done => self.phase = Phase::Over,
+            Signal::Saw { .. } | Signal::Told { .. } => self.told(signal),
+            Signal::Done => self.peer_is_done(),
         }
     }
 
@@ -224,7 +172,7 @@ impl Agreed {
     }
 
     fn decide(&mut self, now: Instant, aim: Aim, clocks: Clocks) {
-        let Meet::Via(_, sync) = self.appointment.meet else { return };
+        let Meet::Via(_, Role::Decides(sync)) = self.appointment.meet else { return };
         self.clocks = clocks;
         let (first, at) = match sync {
             Sync::RoundTrip => (now + clocks.round_trip / 2, None),
@@ -248,57 +196,29 @@ impl Agreed {
 
     fn begin(&mut self, aim: Aim) {
         let Clocks { error, round_trip, .. } = self.clocks;
+        self.journal.agree(self.side(), self.clocks);
         self.note(Punched::Synchronised { error, round_trip });
         self.phase = Phase::Punching(Box::new(Direct::new(aim)));
     }
 
-    /// The other end's moment on our clock.
-    fn on_ours(&self, at: Instant) -> Instant {
-        match self.side() {
-            Side::A => at.shifted(-self.clocks.ahead_ns),
-            Side::B => at.shifted(self.clocks.ahead_ns),
+    /// The other end may be done first.
+    fn peer_is_done(&mut self) {
+        self.peer_is_done = true;
+        if matches!(self.phase, Phase::Reporting) {
+            self.phase = Phase::Over;
         }
     }
 
-    /// What the other end told, with the moments in it on our clock.
-    fn moved(&self, what: Punched) -> Punched {
-        match what {
-            Punched::Aimed { local, remote, first, give_up } => {
-                let (first, give_up) = (self.on_ours(first), self.on_ours(give_up));
-                Punched::Aimed { local, remote, first, give_up }
-            }
-            Punched::Tried { attempt, at } => Punched::Tried { attempt, at: self.on_ours(at) },
-            Punched::Changed(change) => {
-                Punched::Changed(crate::engine::Change { at: self.on_ours(change.at), ..change })
-            }
-            other => other,
-        }
-    }
-
-    /// Keeps what the other end told, up to a measure.
-    fn told(&mut self, fact: Fact) {
-        self.heard += 1;
-        if self.heard <= MOST_HEARD {
-            self.steps.push_back(Step::Note(Box::new(fact)));
-        }
+    /// Keeps what the other end told.
+    fn told(&mut self, signal: Signal) {
+        let fact = self.journal.hear(signal);
+        self.steps.extend(fact.map(|fact| Step::Note(Box::new(fact))));
     }
 
     fn note(&mut self, what: Punched) {
         let fact = Fact::Punch { side: self.side(), what };
-        self.remember(&fact);
+        self.journal.keep(&fact);
         self.steps.push_back(Step::Note(Box::new(fact)));
-    }
-
-    /// What there will be to tell.
-    fn remember(&mut self, fact: &Fact) {
-        match fact {
-            Fact::Seen(Record { at, inbound, packet, .. }) => {
-                let packet = PacketText(packet.clone());
-                self.notes.push(Signal::Saw { at: *at, inbound: *inbound, packet });
-            }
-            Fact::Punch { what, .. } => self.notes.push(Signal::Told { what: what.clone() }),
-            _ => {}
-        }
     }
 
     /// The punch's next step, or, once it is done, the report.
@@ -308,7 +228,7 @@ impl Agreed {
         match &step {
             // It watches what is watched since the greeting.
             Step::Watch { .. } => return self.poll(now),
-            Step::Note(fact) => self.remember(&fact.clone()),
+            Step::Note(fact) => self.journal.keep(fact),
             Step::Done => {
                 self.opened = direct.opened();
                 self.report(now);
@@ -320,19 +240,29 @@ impl Agreed {
     }
 
     fn report(&mut self, now: Instant) {
-        for signal in std::mem::take(&mut self.notes) {
+        for signal in self.journal.take() {
             self.say(&signal);
         }
         self.say(&Signal::Done);
-        self.phase = if self.stream.is_some() { Phase::Reporting } else { Phase::Over };
+        let waits = self.stream.is_some() && !self.peer_is_done;
+        self.phase = if waits { Phase::Reporting } else { Phase::Over };
         // The other end may have to give up first.
-        self.deadline = now
-            + ANSWER
-            + if self.opened.is_none() { self.appointment.patience } else { Duration::ZERO };
+        let patience = self.appointment.patience;
+        self.deadline =
+            now + ANSWER + if self.opened.is_none() { patience } else { Duration::ZERO };
     }
 
-    /// The ends did not come to an agreement.
+    /// The ends did not come to an agreement. Whoever listens goes on doing so: it may have been
+    /// somebody else who came.
     fn give_up(&mut self, what: String) {
+        let listens = matches!(self.appointment.meet, Meet::Listen(_));
+        if listens && matches!(self.phase, Phase::Greeting { .. }) {
+            let stream = self.stream.take().into_iter();
+            self.steps.extend(stream.map(|flow| Step::Close(flow, How::Fin)));
+            (self.lines, self.phase) = (Lines::default(), Phase::Apart);
+            self.deadline = Instant::START + self.appointment.wait;
+            return;
+        }
         if matches!(self.phase, Phase::Apart | Phase::Greeting { .. } | Phase::Measuring { .. }) {
             self.steps.push_back(Step::Note(Box::new(Fact::Trouble(Trouble::Host { what }))));
         }
@@ -408,9 +338,6 @@ impl Party for Agreed {
     }
 }
 
-/// Where an end listens for the other, unless told otherwise.
-pub const PUNCH_PORT: u16 = 5385;
-
 /// The number of the connection that the two ends agree over.
 const STREAM: Flow = Flow(Flow::FIRST_ACCEPTED - 1);
 
@@ -426,7 +353,5 @@ const HEAD_START: Duration = Duration::from_millis(200);
 /// No moment lies further off, and no clock is worse known.
 const PLAUSIBLE: Duration = Duration::from_secs(60);
 
-/// A punch of ten seconds leaves a few hundred packets and facts.
-const MOST_HEARD: usize = 20_000;
-
-const _: () = assert!(LONGEST_LINE > 4096, "a packet's line fits");
+#[cfg(test)]
+mod tests;

@@ -6,11 +6,14 @@
 //! socket states.
 
 mod agreed;
+mod appointment;
 mod direct;
+mod journal;
 mod offset;
 mod schedule;
 mod signal;
 
-pub use agreed::{Agreed, Appointment, Meet, PUNCH_PORT, Sync};
+pub use agreed::Agreed;
+pub use appointment::{Appointment, Meet, PUNCH_PORT, Role, Sync};
 pub use direct::{Aim, Direct};
 pub use schedule::Schedule;

@@ -1,13 +1,15 @@
-//! What stands outside the NAT and cooperates: the reflector, and a STUN server.
+//! What stands outside the NAT and cooperates: the reflector, a STUN server, a relay.
 
 mod flow;
 mod limits;
 mod marks;
 mod reflector;
+mod relay;
 mod stun;
 
 pub use limits::Limits;
 pub use reflector::Reflector;
+pub use relay::Relay;
 pub use stun::StunServer;
 
 /// The port for control connections, if none is chosen: the number of RFC 5382.

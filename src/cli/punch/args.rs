@@ -81,6 +81,15 @@ pub enum SyncBy {
     Clock,
 }
 
+impl From<SyncBy> for Sync {
+    fn from(by: SyncBy) -> Self {
+        match by {
+            SyncBy::Rtt => Self::RoundTrip,
+            SyncBy::Clock => Self::Clock,
+        }
+    }
+}
+
 /// A connection to open with a peer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Punch {
@@ -173,10 +182,7 @@ impl Punch {
         let Some(local_port) = args.local_port else {
             return Err(Failure::new("it takes a local port", "give --local-port PORT"));
         };
-        let sync = match args.sync {
-            Some(SyncBy::Rtt) => Sync::RoundTrip,
-            Some(SyncBy::Clock) | None => Sync::Clock,
-        };
+        let sync = args.sync.unwrap_or(SyncBy::Clock).into();
         let listened = args
             .listen_control
             .map(|on| Control::Listen(Endpoint::new(on.address, on.port.unwrap_or(PUNCH_PORT))));

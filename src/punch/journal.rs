@@ -1,0 +1,115 @@
+//! What one end of a punch tells the other once it is over, and what it makes of what it is told.
+
+use super::signal::{Clocks, Signal};
+use crate::engine::{Change, Fact, Place, Punched, Record};
+use crate::tcp::Side;
+use crate::time::Instant;
+use crate::wire::control::PacketText;
+
+/// What is to be told, and how much was heard.
+#[derive(Debug)]
+pub struct Journal {
+    side: Side,
+    clocks: Clocks,
+    notes: Vec<Signal>,
+    heard: usize,
+}
+
+impl Default for Journal {
+    fn default() -> Self {
+        Self { side: Side::A, clocks: Clocks::default(), notes: Vec::new(), heard: 0 }
+    }
+}
+
+impl Journal {
+    /// From now on it is known which end this is, and how the clocks stand.
+    pub fn agree(&mut self, side: Side, clocks: Clocks) {
+        (self.side, self.clocks) = (side, clocks);
+    }
+
+    /// Keeps what happened here.
+    pub fn keep(&mut self, fact: &Fact) {
+        match fact {
+            Fact::Seen(Record { at, inbound, packet, .. }) => {
+                let packet = PacketText(packet.clone());
+                self.notes.push(Signal::Saw { at: *at, inbound: *inbound, packet });
+            }
+            Fact::Punch { what, .. } => self.notes.push(Signal::Told { what: what.clone() }),
+            _ => {}
+        }
+    }
+
+    /// All that was kept.
+    pub fn take(&mut self) -> Vec<Signal> {
+        std::mem::take(&mut self.notes)
+    }
+
+    /// What the other end tells, on our clock; nothing beyond what a punch can leave.
+    pub fn hear(&mut self, signal: Signal) -> Option<Fact> {
+        self.heard += 1;
+        if self.heard > MOST_HEARD {
+            return None;
+        }
+        let side = self.side.opposite();
+        match signal {
+            Signal::Saw { at, inbound, packet: PacketText(packet) } => {
+                let (at, place) = (self.on_ours(at), Place::End(side));
+                let record = Record { at, place, inbound, probe: None, volley: None, packet };
+                Some(Fact::Seen(record))
+            }
+            // The measurement is one, and known.
+            Signal::Told { what: Punched::Synchronised { .. } } => None,
+            Signal::Told { what } => Some(Fact::Punch { side, what: self.moved(what) }),
+            _ => None,
+        }
+    }
+
+    /// The same with the moments in it on our clock.
+    fn moved(&self, what: Punched) -> Punched {
+        match what {
+            Punched::Aimed { local, remote, first, give_up } => {
+                let (first, give_up) = (self.on_ours(first), self.on_ours(give_up));
+                Punched::Aimed { local, remote, first, give_up }
+            }
+            Punched::Tried { attempt, at } => Punched::Tried { attempt, at: self.on_ours(at) },
+            Punched::Changed(change) => {
+                Punched::Changed(Change { at: self.on_ours(change.at), ..change })
+            }
+            other => other,
+        }
+    }
+
+    fn on_ours(&self, at: Instant) -> Instant {
+        match self.side {
+            Side::A => at.shifted(self.clocks.ahead_ns.saturating_neg()),
+            Side::B => at.shifted(self.clocks.ahead_ns),
+        }
+    }
+}
+
+/// A punch of ten seconds leaves a few hundred packets and facts.
+const MOST_HEARD: usize = 20_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_one_end_tells_the_other_hears_on_its_own_clock() {
+        // B's clock is three seconds ahead.
+        let clocks = Clocks { ahead_ns: 3_000_000_000, ..Clocks::default() };
+        let (mut a, mut b) = (Journal::default(), Journal::default());
+        a.agree(Side::A, clocks);
+        b.agree(Side::B, clocks);
+        let tried = |side, at| {
+            let what = Punched::Tried { attempt: 1, at: Instant::from_millis(at) };
+            Fact::Punch { side, what }
+        };
+        a.keep(&tried(Side::A, 1_000));
+        b.keep(&tried(Side::B, 4_001));
+        let heard: Vec<_> = b.take().into_iter().filter_map(|signal| a.hear(signal)).collect();
+        assert_eq!(heard, [tried(Side::B, 1_001)]);
+        let heard: Vec<_> = a.take().into_iter().filter_map(|signal| b.hear(signal)).collect();
+        assert_eq!(heard, [tried(Side::A, 4_000)]);
+    }
+}
