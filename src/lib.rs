@@ -3,7 +3,8 @@
 //! ```text
 //!  args ─> cli ─> plan ─> Party ⇄ { live driver | simulator } ─> facts + trace ─┐
 //!                                                                               ├─> judge ─> report
-//!  evidence file ───────────────────────────────────────────> facts + trace ────┘
+//!  evidence file ───────────────────────────────────────────> facts + trace ────┘     │
+//!                                                       packets, socket states ─> tcp::witness
 //! ```
 //!
 //! Modules in order; each imports only what stands above it, which a test enforces.

@@ -55,6 +55,35 @@ fn the_same_seed_gives_the_same_bytes_and_another_seed_other_ones() {
     assert_ne!(answer(&args("7")), answer(&args("8")));
 }
 
+#[test]
+fn the_evidence_files_of_punches_are_judged_as_their_json_says() {
+    for name in ["crossed", "three-way", "elsewhere"] {
+        let bytes = std::fs::read(punch(name, "pcapng")).unwrap();
+        let verdict = verdict::judge_punch(&capture::read(&bytes).unwrap().run);
+        let mut judged = report::lab_run_json(&verdict, None);
+        let expected = std::fs::read_to_string(punch(name, "json")).unwrap();
+        let mut expected: serde_json::Value = serde_json::from_str(&expected).unwrap();
+        // Only the run itself knew whether its connection carried anything.
+        judged["carries"].take();
+        expected["carries"].take();
+        assert_eq!(judged, expected, "{name}: `make captures` writes both afresh");
+    }
+}
+
+#[test]
+fn the_picture_of_a_crossing_is_that_of_its_evidence_file() {
+    let bytes = std::fs::read(punch("crossed", "pcapng")).unwrap();
+    let verdict = verdict::judge_punch(&capture::read(&bytes).unwrap().run);
+    let written = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/punch.svg");
+    let written = std::fs::read_to_string(written).unwrap();
+    assert_eq!(report::punch_picture(&verdict), written, "`make captures` writes both afresh");
+}
+
+fn punch(name: &str, ending: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("captures/punches");
+    folder.join(format!("{name}.{ending}"))
+}
+
 fn file(preset: &Preset, ending: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("captures");
     folder.join(format!("{}.{ending}", preset.name))
