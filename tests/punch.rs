@@ -43,6 +43,7 @@ const TESTS: &[(&str, fn())] = &[
     ("a_pipe_carries_both_ways_and_keeps_the_half_close", pipe),
     ("a_command_has_the_connection", exec),
     ("an_interrupt_ends_it_with_nothing_left", interrupted),
+    ("killed_at_any_moment_it_leaves_nothing", killed),
     ("addresses_are_masked_in_all_that_is_written", masked),
 ];
 
@@ -473,6 +474,57 @@ fn interrupted() {
     expect_not_open(&answer, "interrupted");
     answer.expect_within(Duration::from_secs(5));
     assert!(within(Duration::from_secs(1), || network.tables("in").is_empty()));
+}
+
+/// `TSO_PROBE_KILLS` times, 20 unless it says more.
+fn killed() {
+    let kills = std::env::var("TSO_PROBE_KILLS").ok().and_then(|text| text.parse().ok());
+    let before = Traces::of_host();
+    let network = routed();
+    for kill in 0..kills.unwrap_or(20_u64) {
+        let moment = Duration::from_micros((kill * 618_034) % 1_000_000);
+        let mut running = if kill % 2 == 0 {
+            let nats = ["lab", "run", "A=openwrt-kernel", "B=openwrt", "--delay", "60ms"];
+            Running::start(network.tso_probe("in", &nats))
+        } else {
+            punching(&network, "in", OUTSIDE, "+500ms", &["--timeout", "1s"])
+        };
+        // The moment is what is tested, whatever has happened by then.
+        within(moment, || running.has_ended());
+        drop(running);
+        assert!(network.tables("in").is_empty(), "after {moment:?}");
+    }
+    assert_eq!(Traces::of_host(), before);
+}
+
+/// What a program could leave on the host.
+#[derive(Debug, PartialEq, Eq)]
+struct Traces {
+    tables: Vec<u8>,
+    interfaces: Vec<String>,
+    instances: Vec<String>,
+    ours_in_tmp: Vec<String>,
+}
+
+impl Traces {
+    fn of_host() -> Self {
+        let names = |folder: &str| {
+            let all = std::fs::read_dir(folder).into_iter().flatten().flatten();
+            let mut names: Vec<_> =
+                all.map(|entry| entry.file_name().into_string().unwrap()).collect();
+            names.sort();
+            names
+        };
+        let listed = Command::new("nft").args(["list", "tables"]).output().unwrap();
+        let mut ours_in_tmp = names("/tmp");
+        ours_in_tmp.retain(|name| name.contains("tso-probe") && !name.contains(".d"));
+        Self {
+            tables: listed.stdout,
+            interfaces: names("/sys/class/net"),
+            instances: names("/sys/kernel/tracing/instances"),
+            ours_in_tmp,
+        }
+    }
 }
 
 fn masked() {

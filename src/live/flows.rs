@@ -80,8 +80,7 @@ impl Flows {
         let is_due = |at| Marksman::ready_by(at) <= now;
         while let Some(entry) = self.aimed.first_entry().filter(|entry| is_due(entry.key().0)) {
             let ((at, flow), (prepared, reader)) = entry.remove_entry();
-            let fired = marksman.fire(at, prepared);
-            self.links.insert(flow, Link::new(fired.stream, reader));
+            self.links.insert(flow, Link::new(marksman.fire(at, prepared), reader));
         }
     }
 

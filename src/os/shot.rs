@@ -29,17 +29,6 @@ pub struct Marksman {
     lead: Option<Duration>,
 }
 
-/// A shot that was fired.
-#[derive(Debug)]
-pub struct Fired {
-    /// The attempt at a connection.
-    pub stream: Stream,
-    /// When `connect(2)` was called, by [`clock::monotonic`].
-    pub called: Duration,
-    /// Whether the thread had real-time priority.
-    pub real_time: bool,
-}
-
 impl Marksman {
     /// Prepares in the calling thread's namespace. Where capture is allowed the way of a SYN through
     /// this host is measured, else it is taken as nothing.
@@ -65,19 +54,21 @@ impl Marksman {
     }
 
     /// Lets a SYN leave at that moment, by [`clock::monotonic`]. A moment in the past is now.
-    pub fn fire(&self, at: Duration, prepared: Prepared) -> Fired {
-        let call_at = at.saturating_sub(self.lead.unwrap_or_default());
-        sleep_until(call_at.saturating_sub(WARM_UP));
-        let priority = RealTime::take();
-        while clock::monotonic() + REHEARSAL < call_at {
+    pub fn fire(&self, at: Duration, prepared: Prepared) -> Stream {
+        self.call(at.saturating_sub(self.lead.unwrap_or_default()), || prepared.connect())
+    }
+
+    /// Calls at that moment, by [`clock::monotonic`], as exactly as this thread can.
+    pub fn call<T>(&self, at: Duration, call: impl FnOnce() -> T) -> T {
+        sleep_until(at.saturating_sub(WARM_UP));
+        let _priority = RealTime::take();
+        while clock::monotonic() + REHEARSAL < at {
             self.rehearse();
         }
-        while clock::monotonic() < call_at {
+        while clock::monotonic() < at {
             std::hint::spin_loop();
         }
-        let called = clock::monotonic();
-        let stream = prepared.connect();
-        Fired { stream, called, real_time: priority.is_some() }
+        call()
     }
 
     /// Connects to a closed port on loopback; the kernel refuses at once.
