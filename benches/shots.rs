@@ -61,10 +61,9 @@ fn measure(shots: usize) -> [Vec<f64>; 4] {
         for (place, method) in METHODS.into_iter().enumerate() {
             let lead = if method == Method::Raw { median(&raw_lead).max(0.0) } else { 0.0 };
             let ahead = AHEAD + Duration::from_micros((shot as u64 * 7_919) % 5_000);
-            let at = clock::monotonic() + ahead;
             let number = u16::try_from(shot * METHODS.len() + place).unwrap_or(u16::MAX) % 20_000;
             let remote = SocketAddr::new(TARGET, 20_000 + number);
-            let error = range.shoot(method, at, Duration::from_secs_f64(lead / 1e6), remote);
+            let error = range.shoot(method, ahead, Duration::from_secs_f64(lead / 1e6), remote);
             if shot >= WARM_UPS {
                 errors[place].extend(error);
             } else if method == Method::Raw {
@@ -94,52 +93,59 @@ impl Range {
     fn shoot(
         &self,
         method: Method,
-        at: Duration,
+        ahead: Duration,
         lead: Duration,
         remote: SocketAddr,
     ) -> Option<f64> {
         let filter = format!("tcp dst port {} and tcp[tcpflags] & tcp-syn != 0", remote.port());
         let mut capture = Capture::open("shots0", &filter).expect("it can be captured on");
-        thread::scope(|scope| {
-            scope.spawn(|| call(method, at, lead, remote)).join().expect("it does not panic")
+        let at = thread::scope(|scope| {
+            scope.spawn(|| call(method, ahead, lead, remote)).join().expect("it does not panic")
         });
         poll::wait(&[Interest::read(&capture)], Some(clock::monotonic() + PATIENCE)).ok()?;
         let seen = capture.next_packet().ok()??.at_realtime;
-        let ahead = clock::realtime().saturating_sub(clock::monotonic());
+        let apart = clock::realtime().saturating_sub(clock::monotonic());
         let mut buffer = [0; 2048];
         while let Ok(Some(_)) = self.tun.read(&mut buffer) {}
-        Some((seen.as_secs_f64() - (ahead + at).as_secs_f64()) * 1e6)
+        Some((seen.as_secs_f64() - (apart + at).as_secs_f64()) * 1e6)
     }
 }
 
-fn call(method: Method, at: Duration, lead: Duration, remote: SocketAddr) {
-    let prepared = || tcp::prepare(Bind::Kernel, remote, &Options::default()).expect("a socket");
+/// Lets a SYN leave so long from now, all having been prepared; at which moment it was to leave.
+fn call(method: Method, ahead: Duration, lead: Duration, remote: SocketAddr) -> Duration {
+    let socket = tcp::prepare(Bind::Kernel, remote, &Options::default()).expect("a socket");
+    let aimed = || clock::monotonic() + ahead;
     match method {
         Method::Tokio => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-            let socket = prepared();
-            runtime.expect("a runtime").block_on(async {
-                let left = at.saturating_sub(clock::monotonic());
-                tokio::time::sleep(left).await;
+            let (runtime, at) = (runtime.expect("a runtime"), aimed());
+            runtime.block_on(async {
+                tokio::time::sleep(at.saturating_sub(clock::monotonic())).await;
                 socket.connect();
             });
+            at
         }
         Method::Usleep => {
-            let socket = prepared();
+            let at = aimed();
             thread::sleep(at.saturating_sub(clock::monotonic()));
             socket.connect();
+            at
         }
         Method::Connect => {
             let marksman = Marksman::new().expect("a port on loopback");
-            marksman.fire(at, prepared());
+            let at = aimed();
+            marksman.fire(at, socket);
+            at
         }
         Method::Raw => {
             let marksman = Marksman::new().expect("a port on loopback");
             let mut sender = RawSender::new().expect("root may send");
-            let segment =
-                Segment { seq: Seq(7), flags: Flags::SYN, window: 64_240, ..Segment::default() };
+            let (seq, flags, window) = (Seq(7), Flags::SYN, 64_240);
+            let segment = Segment { seq, flags, window, ..Segment::default() };
             let syn = encode(&Packet::tcp(SocketAddr::new(OWN, 10_000), remote, segment));
+            let at = aimed();
             marksman.call(at.saturating_sub(lead), || sender.send(&syn)).expect("it leaves");
+            at
         }
     }
 }
@@ -198,7 +204,7 @@ fn median(errors: &[f64]) -> f64 {
     sorted.get(sorted.len() / 2).copied().unwrap_or(0.0)
 }
 
-/// From the choice of a moment to the moment: more than any preparation takes.
+/// From the choice of a moment to the moment.
 const AHEAD: Duration = Duration::from_millis(25);
 const PATIENCE: Duration = Duration::from_millis(200);
 const WARM_UPS: usize = 15;
