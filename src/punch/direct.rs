@@ -219,3 +219,218 @@ const SHORTEST_AFTERMATH: Duration = Duration::from_millis(20);
 
 /// Longer than a round trip takes on most paths.
 const LONGEST_AFTERMATH: Duration = Duration::from_millis(500);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{End, Unreached};
+    use crate::wire::{Segment, Seq};
+
+    const FIRST: Instant = Instant::from_millis(1_000);
+    const PATIENCE: Duration = Duration::from_secs(5);
+    const LOCAL: &str = "192.168.1.2:41001";
+    const PEER: &str = "203.0.113.1:42002";
+    const ACCEPTED: Flow = Flow(Flow::FIRST_ACCEPTED);
+
+    #[test]
+    fn it_listens_before_it_connects_at_the_agreed_moment() {
+        let mut direct = direct();
+        let listen = Step::Listen { on: end(LOCAL), reader: Reader::Heir };
+        let (aimed, steps) = (noted(Instant::START, &mut direct), wanted(&mut direct));
+        assert!(matches!(aimed[0], Punched::Aimed { first: FIRST, .. }), "{aimed:?}");
+        assert_eq!(steps, []);
+        let steps = wanted(&mut self::direct());
+        assert_eq!(steps, [listen, open(1, FIRST)]);
+    }
+
+    #[test]
+    fn attempts_follow_the_schedule_until_the_time_is_up() {
+        let mut direct = begun();
+        let mut schedule = Schedule::new(FIRST, 7);
+        schedule.next_after(Instant::START);
+        let (mut now, mut attempt) = (FIRST + MOMENT, 1);
+        loop {
+            let refused = Event::Failed(Flow(attempt), Unreached::Refused);
+            direct.handle(now, refused);
+            let at = schedule.next_after(now);
+            if FIRST + PATIENCE <= at {
+                break;
+            }
+            attempt += 1;
+            assert_eq!(wanted(&mut direct), [open(attempt, at)]);
+            now = at + MOMENT;
+        }
+        assert!(attempt > 10, "{attempt} attempts in five seconds");
+        assert_eq!(wanted(&mut direct), []);
+        assert_eq!(direct.poll(now), Step::Wait(FIRST + PATIENCE));
+        direct.handle(FIRST + PATIENCE, Event::DeadlinePassed);
+        assert_eq!(noted(now, &mut direct), [Punched::GaveUp]);
+        assert_eq!(direct.opened(), None);
+    }
+
+    #[test]
+    fn an_attempt_that_nothing_answers_is_cancelled_when_the_time_is_up() {
+        let mut direct = begun();
+        direct.handle(FIRST + PATIENCE - MOMENT, Event::DeadlinePassed);
+        assert_eq!(wanted(&mut direct), []);
+        direct.handle(FIRST + PATIENCE, Event::DeadlinePassed);
+        assert_eq!(wanted(&mut direct), [Step::Close(Flow(1), How::Fin), Step::Done]);
+    }
+
+    #[test]
+    fn a_stranger_is_shown_out_and_the_attempt_goes_on() {
+        let mut direct = begun();
+        direct.handle(FIRST, accepted("198.51.100.9:5"));
+        assert_eq!(wanted(&mut direct), [Step::Close(ACCEPTED, How::Reset)]);
+        connect(&mut direct, FIRST + MOMENT);
+        assert_eq!(outlasted(&mut direct), Some(Flow(1)));
+    }
+
+    #[test]
+    fn a_connection_that_is_accepted_cancels_the_attempt_that_is_pending() {
+        // Its NAT may have given the peer's SYN another port than was aimed at.
+        for remote in [PEER, "203.0.113.1:9"] {
+            let mut direct = begun();
+            direct.handle(FIRST - MOMENT, accepted(remote));
+            let stood = Punched::Stood { by: By::Accept, local: end(LOCAL), remote: end(remote) };
+            assert_eq!(noted(FIRST, &mut direct), [stood]);
+            let mut direct = begun();
+            direct.handle(FIRST - MOMENT, accepted(remote));
+            assert_eq!(wanted(&mut direct), [Step::Close(Flow(1), How::Fin)]);
+            assert_eq!(outlasted(&mut direct), Some(ACCEPTED));
+        }
+    }
+
+    #[test]
+    fn the_failure_of_an_attempt_that_was_cancelled_ends_nothing() {
+        let mut direct = begun();
+        direct.handle(FIRST, accepted(PEER));
+        direct.handle(FIRST, Event::Failed(Flow(1), Unreached::LocalTaken));
+        assert_eq!(wanted(&mut direct), [Step::Close(Flow(1), How::Fin)]);
+        assert_eq!(outlasted(&mut direct), Some(ACCEPTED));
+    }
+
+    #[test]
+    fn what_stood_and_was_lost_is_tried_again() {
+        let mut connected = begun();
+        connect(&mut connected, FIRST + MOMENT);
+        connected.handle(FIRST + 2 * MOMENT, Event::Ended(Flow(1), End::Reset));
+        let again = |steps: &[Step]| matches!(steps, [Step::Open { flow: Flow(2), .. }]);
+        let steps = wanted(&mut connected);
+        assert!(again(&steps), "{steps:?}");
+        let mut called = begun();
+        called.handle(FIRST, accepted(PEER));
+        wanted(&mut called);
+        called.handle(FIRST + MOMENT, Event::Ended(ACCEPTED, End::Reset));
+        let steps = wanted(&mut called);
+        assert!(again(&steps), "{steps:?}");
+    }
+
+    #[test]
+    fn what_follows_an_opening_is_watched_for_as_long_as_it_took_within_bounds() {
+        for (took, watched) in [(0, 20), (100, 100), (3_000, 500)] {
+            let mut direct = begun();
+            let stood = FIRST + Duration::from_millis(took);
+            connect(&mut direct, stood);
+            let until = stood + Duration::from_millis(watched);
+            assert_eq!(direct.poll(stood), Step::Wait(until), "{took} ms");
+        }
+    }
+
+    #[test]
+    fn an_interrupt_ends_it_and_says_so() {
+        for (event, trouble) in [
+            (Event::Interrupted, Trouble::Interrupted),
+            (Event::HostFailed("x".to_owned()), Trouble::Host { what: "x".to_owned() }),
+        ] {
+            let mut direct = begun();
+            direct.handle(FIRST, event);
+            assert_eq!(direct.poll(FIRST), Step::Note(Fact::Trouble(trouble).into()));
+            assert_eq!(wanted(&mut direct), [Step::Close(Flow(1), How::Fin), Step::Done]);
+            assert_eq!(direct.opened(), None);
+        }
+    }
+
+    #[test]
+    fn packets_are_noted_as_seen_at_this_end() {
+        let mut direct = begun();
+        let packet = Packet::tcp(end(LOCAL), end(PEER), Segment::syn(Seq(1), 1));
+        direct.handle(FIRST, Event::Left(packet.clone()));
+        let place = Place::End(Side::A);
+        let (probe, volley, at, inbound) = (None, None, FIRST, false);
+        let record = Record { at, place, inbound, probe, volley, packet };
+        assert_eq!(direct.poll(FIRST), Step::Note(Fact::Seen(record).into()));
+    }
+
+    const MOMENT: Duration = Duration::from_millis(10);
+
+    fn direct() -> Direct {
+        let (side, seed) = (Side::A, 7);
+        let (local, remote) = (end(LOCAL), end(PEER));
+        Direct::new(Aim { side, local, remote, first: FIRST, patience: PATIENCE, seed })
+    }
+
+    /// One whose first SYN is aimed.
+    fn begun() -> Direct {
+        let mut direct = direct();
+        wanted(&mut direct);
+        direct
+    }
+
+    fn connect(direct: &mut Direct, now: Instant) {
+        direct.handle(now, Event::Opened { flow: Flow(1), local: end(LOCAL) });
+        assert_eq!(wanted(direct), []);
+    }
+
+    fn accepted(remote: &str) -> Event {
+        Event::Accepted { flow: ACCEPTED, local: end(LOCAL), remote: end(remote) }
+    }
+
+    /// The connection that it has once the time to watch it is over.
+    fn outlasted(direct: &mut Direct) -> Option<Flow> {
+        let Step::Wait(until) = direct.poll(FIRST) else { panic!("it waits") };
+        direct.handle(until, Event::DeadlinePassed);
+        assert_eq!(direct.poll(until), Step::Done);
+        direct.opened()
+    }
+
+    fn open(number: u32, at: Instant) -> Step {
+        let (flow, from, to) = (Flow(number), Bind::Shared(end(LOCAL)), end(PEER));
+        Step::Open { flow, from, to, at: Some(at), reader: Reader::Heir }
+    }
+
+    /// What it wants until it waits or is done, notes aside.
+    fn wanted(direct: &mut Direct) -> Vec<Step> {
+        steps(FIRST, direct).into_iter().filter(|step| !matches!(step, Step::Note(_))).collect()
+    }
+
+    /// What it notes until it waits or is done.
+    fn noted(now: Instant, direct: &mut Direct) -> Vec<Punched> {
+        let noted = steps(now, direct).into_iter().filter_map(|step| match step {
+            Step::Note(fact) => match *fact {
+                Fact::Punch { what, .. } => Some(what),
+                _ => None,
+            },
+            _ => None,
+        });
+        noted.collect()
+    }
+
+    fn steps(now: Instant, direct: &mut Direct) -> Vec<Step> {
+        let mut steps = Vec::new();
+        loop {
+            match direct.poll(now) {
+                Step::Wait(_) => return steps,
+                Step::Done => {
+                    steps.push(Step::Done);
+                    return steps;
+                }
+                step => steps.push(step),
+            }
+        }
+    }
+
+    fn end(text: &str) -> Endpoint {
+        text.parse().expect("an endpoint")
+    }
+}

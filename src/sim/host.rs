@@ -1,9 +1,11 @@
-//! A host of the simulator: its party, its control connections, and what goes wrong with it.
+//! A host of the simulator: its party, its control connections, its own TCP, and what goes wrong with
+//! it.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 
 use super::stream::Stream;
+use super::tcp::Tcp;
 use crate::engine::{Event, Party};
 use crate::time::Instant;
 use crate::wire::Endpoint;
@@ -24,6 +26,11 @@ pub struct Host<'a> {
     pub resets: Option<(Endpoint, Instant)>,
     /// When its user loses patience.
     pub interrupted: Option<Instant>,
+    /// Whether the run is about it: what it notes is kept, and the run lasts until it is done. The
+    /// one inside always is.
+    pub is_subject: bool,
+    /// Its own TCP, if it has one beside its control connections.
+    pub tcp: Option<Tcp>,
     pub(super) claims: BTreeSet<Endpoint>,
     pub(super) streams: Vec<Stream>,
     pub(super) pending: VecDeque<Event>,
@@ -50,6 +57,8 @@ impl<'a> Host<'a> {
             cut: None,
             resets: None,
             interrupted: None,
+            is_subject: false,
+            tcp: None,
             claims: BTreeSet::new(),
             streams: Vec::new(),
             pending: VecDeque::new(),
@@ -60,9 +69,10 @@ impl<'a> Host<'a> {
         }
     }
 
-    /// When its party, one of its streams or its user wants to act.
+    /// When its party, its TCP, one of its streams or its user wants to act.
     pub(super) fn due(&self) -> Instant {
         let own = self.interrupted.map_or(self.wakes, |at| at.min(self.wakes));
+        let own = self.tcp.as_ref().map_or(own, |tcp| tcp.due().min(own));
         self.streams.iter().map(Stream::due).fold(own, Instant::min)
     }
 

@@ -1,6 +1,9 @@
-//! The simulator: one inside host, a row of NATs, outside hosts, and the links between them.
+//! The simulator: one inside host, a row of NATs, outside hosts, and the links between them. The last
+//! NATs of the row may stand before an outside host and face the other way.
 //!
 //! Time jumps from event to event. The same seed gives the same run, to the byte.
+
+mod tcp;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -9,7 +12,7 @@ use super::host::{Host, NEVER};
 use super::link::{Link, Weather};
 use super::queue::{Queue, What};
 use super::stream::Stream;
-use crate::engine::{Event, Name, Run, Step, Unreached};
+use crate::engine::{Event, Name, Run, Step};
 use crate::nat::{Behaviour, Fate, Side, Translator};
 use crate::time::Instant;
 use crate::wire::control::Message;
@@ -33,6 +36,15 @@ struct Router {
     translator: Translator,
     addresses: BTreeSet<IpAddr>,
     alarm: Instant,
+    /// Whether its internal hosts are those at the far end of the row.
+    faces_back: bool,
+}
+
+impl Router {
+    /// A side of the row as a side of this NAT, and the other way round.
+    const fn side(&self, of_row: Side) -> Side {
+        if self.faces_back { of_row.opposite() } else { of_row }
+    }
 }
 
 impl<'a> World<'a> {
@@ -47,7 +59,8 @@ impl<'a> World<'a> {
         let luck = |number: usize| seed.wrapping_mul(SPREAD).wrapping_add(number as u64);
         let translators = nats.iter().enumerate().map(|(number, (behaviour, addresses))| {
             let translator = Translator::new(behaviour, addresses, luck(number));
-            Router { translator, addresses: addresses.iter().copied().collect(), alarm: NEVER }
+            let addresses = addresses.iter().copied().collect();
+            Router { translator, addresses, alarm: NEVER, faces_back: false }
         });
         let links = weather.iter().enumerate().map(|(number, [outward, inward])| {
             let number = 100 + 2 * number;
@@ -64,13 +77,27 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Runs until the inside host is done, or until nothing can happen any more.
+    /// The last so many NATs stand before an outside host: they face the other way.
+    #[must_use]
+    pub fn facing_back(mut self, nats: usize) -> Self {
+        self.nats.iter_mut().rev().take(nats).for_each(|nat| nat.faces_back = true);
+        self
+    }
+
+    /// The same NATs, and whatever they remember, among these hosts.
+    #[must_use]
+    pub fn among(self, hosts: Vec<Host<'a>>) -> Self {
+        Self { hosts, ..self }
+    }
+
+    /// Runs until the hosts that it is about are done, or until nothing can happen any more.
     pub fn run(mut self) -> Run {
+        self.hosts.iter_mut().take(1).for_each(|inside| inside.is_subject = true);
         for host in 0..self.hosts.len() {
             self.dial(host);
             self.drive(host);
         }
-        while !self.hosts[0].done {
+        while self.hosts.iter().any(|host| host.is_subject && !host.done) {
             let Some((at, what)) = self.queue.pop() else { break };
             self.now = at;
             match what {
@@ -102,6 +129,7 @@ impl<'a> World<'a> {
         }
         self.hosts[host].alarm = NEVER;
         self.act_streams(host);
+        self.act_tcp(host);
         let Host { interrupted, pending, wakes, .. } = &mut self.hosts[host];
         if interrupted.take_if(|at| *at <= self.now).is_some() {
             pending.push_back(Event::Interrupted);
@@ -154,14 +182,13 @@ impl<'a> World<'a> {
             }
             Step::Tell(name, message) => self.tell(host, name, message),
             Step::HangUp(name) => self.hang_up(host, name),
-            Step::Note(fact) if host == 0 => self.run.note(self.now, *fact),
-            // Hosts have no TCP of their own here.
-            Step::Open { flow, .. } => {
-                self.hosts[host].pending.push_back(Event::Failed(flow, Unreached::NoWay));
+            Step::Note(fact) if self.hosts[host].is_subject => self.run.note(self.now, *fact),
+            Step::Open { .. } | Step::Listen { .. } | Step::Write(..) | Step::Close(..) => {
+                self.use_tcp(host, step);
             }
-            Step::Watch { .. } | Step::Listen { .. } | Step::Write(..) | Step::Close(..) => {}
-            Step::Note(_) | Step::Wait(_) => {}
-            Step::Done => self.hosts[host].done = true,
+            // A simulated host sees its packets and the states of its sockets anyway.
+            Step::Watch { .. } | Step::Note(_) | Step::Wait(_) => {}
+            Step::Done => self.end(host),
         }
     }
 
@@ -249,12 +276,13 @@ impl<'a> World<'a> {
             let host = outside.position(|host| host.addresses.contains(&packet.destination));
             return host.map_or((), |host| self.receive(host + 1, packet));
         }
-        let Router { translator, addresses, .. } = &mut self.nats[place - 1];
-        if from == Side::Outside && !addresses.contains(&packet.destination) {
+        let router = &mut self.nats[place - 1];
+        let side = router.side(from);
+        if side == Side::Outside && !router.addresses.contains(&packet.destination) {
             return;
         }
-        match translator.take(self.now, from, packet) {
-            Fate::Forward(side, packet) => self.carry(place, side, packet),
+        match router.translator.take(self.now, side, packet) {
+            Fate::Forward(to, packet) => self.carry(place, self.nats[place - 1].side(to), packet),
             Fate::Answer(packet) => self.carry(place, from, packet),
             Fate::Drop => {}
         }
@@ -274,8 +302,9 @@ impl<'a> World<'a> {
             return;
         }
         self.nats[place - 1].alarm = NEVER;
+        let outside = self.nats[place - 1].side(Side::Outside);
         while let Some(packet) = self.nats[place - 1].translator.due(self.now) {
-            self.carry(place, Side::Outside, packet);
+            self.carry(place, outside, packet);
         }
         self.set_nat_alarm(place);
     }
@@ -288,6 +317,8 @@ impl<'a> World<'a> {
         }
         if self.hosts[host].claims.contains(&own) {
             self.hosts[host].pending.push_back(Event::Arrived(packet));
+        } else if self.hosts[host].tcp.is_some() {
+            self.receive_tcp(host, packet);
         } else {
             self.receive_stream(host, &packet);
         }

@@ -11,7 +11,8 @@ pub enum Profile {
     /// RFC 9293 §3.5 figure 7: the SYN,ACK of a crossing establishes; nothing follows it.
     Rfc9293,
     /// Linux since 6.11 (commit 23e89e8ee7be, back-ported to 6.1): the same, and an ACK follows with
-    /// a D-SACK block of the SYN's octet (RFC 2883).
+    /// a D-SACK block of the SYN's octet (RFC 2883). Since 6.5 it repeats a SYN four times before it
+    /// slows down (`tcp_syn_linear_timeouts`).
     Linux,
     /// Linux before that: a challenge ACK answers the SYN,ACK, which is dropped (RFC 5961 §4.2);
     /// the peer's challenge ACK establishes.
@@ -40,6 +41,8 @@ pub struct Host {
     repeats: Option<Instant>,
     /// How long to wait the next time.
     timeout: Duration,
+    /// How often the SYN has been repeated.
+    repeated: u32,
     gives_up: Instant,
 }
 
@@ -55,6 +58,7 @@ impl Host {
             echo: 0,
             repeats: None,
             timeout: FIRST_TIMEOUT,
+            repeated: 0,
             gives_up: Instant::START,
         }
     }
@@ -91,7 +95,10 @@ impl Host {
             self.close();
             return None;
         }
-        self.timeout *= 2;
+        self.repeated += 1;
+        if !self.repeats_at_one_pace() {
+            self.timeout *= 2;
+        }
         self.repeats = Some(now + self.timeout);
         // RFC 9293 §3.10.7.3: past SYN-SENT the SYN in the queue carries an ACK.
         Some(if self.state == State::SynSent { self.syn(now) } else { self.syn_ack(now) })
@@ -105,6 +112,11 @@ impl Host {
     /// Where it stands.
     pub const fn state(&self) -> State {
         self.state
+    }
+
+    /// SND.NXT and RCV.NXT: the numbers of the first octets either way, once the SYNs are exchanged.
+    pub fn numbers(&self) -> (Seq, Seq) {
+        (self.iss + 1, self.expected)
     }
 
     /// RFC 9293 §3.10.7.2.
@@ -230,8 +242,13 @@ impl Host {
     }
 
     fn begin_timer(&mut self, now: Instant) {
-        self.timeout = FIRST_TIMEOUT;
+        (self.timeout, self.repeated) = (FIRST_TIMEOUT, 0);
         (self.repeats, self.gives_up) = (Some(now + FIRST_TIMEOUT), now + LONGEST_TRY);
+    }
+
+    fn repeats_at_one_pace(&self) -> bool {
+        let is_linear = self.profile == Profile::Linux && self.state == State::SynSent;
+        is_linear && self.repeated <= LINEAR_REPEATS
     }
 
     /// SND.UNA < SEG.ACK =< SND.NXT, of which a SYN alone leaves one number.
@@ -272,6 +289,9 @@ fn d_sack(seq: Seq) -> Options {
 
 /// RFC 6298 §2.1; doubled each time (§5.5).
 const FIRST_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Linux's `tcp_syn_linear_timeouts`.
+const LINEAR_REPEATS: u32 = 4;
 
 /// A SYN is repeated for at least three minutes (RFC 9293 §3.8.3, MUST-23).
 const LONGEST_TRY: Duration = Duration::from_secs(180);
@@ -369,6 +389,19 @@ mod tests {
         }
         assert_eq!(repeats, [1, 3, 7, 15, 31, 63, 127]);
         assert_eq!(host.state(), State::Closed);
+    }
+
+    #[test]
+    fn a_linux_repeats_its_syn_four_times_before_it_slows_down() {
+        let mut host = host(Profile::Linux, 100);
+        host.open(NOW);
+        let mut repeats = Vec::new();
+        for _ in 0..8 {
+            let at = host.wakes().expect("it goes on");
+            host.due(at).expect("a SYN");
+            repeats.push(at.as_nanos() / 1_000_000_000);
+        }
+        assert_eq!(repeats, [1, 2, 3, 4, 5, 7, 11, 19]);
     }
 
     const NOW: Instant = Instant::START;

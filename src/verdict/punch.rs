@@ -189,9 +189,14 @@ pub fn judge_punch(run: &Run) -> PunchVerdict {
     let vantages = ends.vantages();
     let wire = witness(&sightings, &vantages);
     let seen_on_wire = (vantages.a.is_some() || vantages.b.is_some()).then_some(wire.opening);
-    let witnesses = witnesses(run, seen_on_wire, ends.kernel());
-    let opening = together(&witnesses);
     let outcome = ends.outcome(&wire);
+    let mut witnesses = witnesses(run, seen_on_wire, ends.kernel());
+    let mut opening = together(&witnesses);
+    if outcome != Outcome::Open {
+        // What packets have of an opening that no socket came to know of, or that did not last, is
+        // no connection, and contradicts nobody.
+        (opening, witnesses.agree) = (Opening::None, None);
+    }
     let trouble: Vec<_> = run.facts.iter().filter_map(|(_, fact)| fact.trouble()).collect();
     let origin = ends.origin();
     let trace: Vec<_> = lines(run, origin);

@@ -11,6 +11,8 @@ use crate::tcp::State::{Closed, Established, Listen, SynReceived, SynSent};
 
 const CROSSED_BY_A: Opening = Opening::HalfCrossed { crossed_syn: Side::A };
 const CROSSED_BY_B: Opening = Opening::HalfCrossed { crossed_syn: Side::B };
+/// The SYN of A crossed; that of B perhaps.
+const PERHAPS_CROSSED_TOO_BY_B: Opening = Opening::CrossedOrHalfCrossed { crossed_syn: Side::A };
 const PERHAPS_CROSSED_TOO_BY_A: Opening = Opening::CrossedOrHalfCrossed { crossed_syn: Side::B };
 
 /// P1: RFC 9293 §3.5 figure 7.
@@ -79,6 +81,46 @@ fn a_syn_ack_that_is_repeated_changes_nothing() {
         1.090 A > . 101:101(0) ack 301";
     assert_eq!(opened(&both(FIGURE_7_AT_A, rest)), Opening::Crossed);
     assert_eq!(states(&both(FIGURE_7_AT_A, rest)), states(FIGURE_7_AT_A));
+}
+
+#[test]
+fn a_syn_of_an_earlier_attempt_that_comes_late_changes_nothing() {
+    // The first attempt of A crossed, answered the SYN of B's, and was reset.
+    let trace = "
+        0.000 A > S 100:100(0)
+        0.040 A < S 70000:70000(0)
+        0.040 A > S. 100:100(0) ack 70001
+        0.050 A < R 70001:70001(0)
+        0.500 A > S 200000:200000(0)
+        0.600 A < S. 800000:800000(0) ack 200001
+        0.600 A > . 200001:200001(0) ack 800001
+        0.900 A < S 70000:70000(0)";
+    assert_eq!(opened(trace), Opening::ThreeWayOrHalfCrossed);
+}
+
+#[test]
+fn what_answered_a_syn_in_an_earlier_attempt_does_not_answer_it_in_this_one() {
+    // As RFC 793 has it, B answers with a bare ACK, and A repeats its SYN.
+    let trace = "
+        0.000 B > S 300:300(0)
+        0.050 B < S 100:100(0)
+        0.050 B > . 301:301(0) ack 101
+        0.060 B < icmp unreachable seq 300
+        0.500 B > S 800000:800000(0)
+        1.050 B < S 100:100(0)
+        1.050 B > S. 800000:800000(0) ack 101
+        1.150 B < . 101:101(0) ack 800001";
+    assert_eq!(opened(trace), PERHAPS_CROSSED_TOO_BY_B);
+}
+
+#[test]
+fn a_syn_ack_of_a_later_attempt_establishes_nothing() {
+    let trace = "
+        0.000 B > S 300:300(0)
+        0.050 B < S 100:100(0)
+        0.050 B > S. 300:300(0) ack 101
+        0.150 B < S. 900000:900000(0) ack 301";
+    assert_eq!(opened(trace), Opening::None);
 }
 
 #[test]

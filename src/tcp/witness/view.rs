@@ -60,7 +60,8 @@ impl<'a> View<'a> {
                 view.see(place + 1, sighting);
             }
         }
-        (view.own, view.peer) = (view.last_syn(false), view.last_syn(true));
+        view.own = view.last_syn(false);
+        view.peer = view.last_syn(true);
         view
     }
 
@@ -101,7 +102,8 @@ impl<'a> View<'a> {
     }
 
     /// The last SYN this way that the other side acknowledged, else the last one: what is left of
-    /// earlier attempts has other numbers (RFC 9293 §3.4.1).
+    /// earlier attempts has other numbers (RFC 9293 §3.4.1), and what answered it then does not count
+    /// once this side's own SYN of this attempt is known.
     fn last_syn(&self, inbound: bool) -> Option<Syn> {
         let syns = || self.way(inbound).filter(|seen| seen.segment.flags.contains(Flags::SYN));
         let with_length = |iss| {
@@ -110,8 +112,13 @@ impl<'a> View<'a> {
         };
         let mut all: Vec<_> = syns().map(|seen| with_length(seen.segment.seq)).collect();
         all.reverse();
-        let answered =
-            |syn: &&Syn| self.way(!inbound).any(|seen| syn.is_acknowledged_by(seen.segment));
+        let is_of_this = |segment: &Segment| {
+            self.own.filter(|_| inbound).is_none_or(|own| segment.seq - own.iss <= WINDOW)
+        };
+        let answered = |syn: &&Syn| {
+            let mut answers = self.way(!inbound).filter(|seen| is_of_this(seen.segment));
+            answers.any(|seen| syn.is_acknowledged_by(seen.segment))
+        };
         all.iter().find(answered).or(all.first()).copied()
     }
 
@@ -220,10 +227,13 @@ impl<'a> View<'a> {
     /// Whether it acknowledged the other's SYN before it sent its own.
     fn acknowledged_before(&self, inbound: bool, syn: &Seen<'_>) -> bool {
         let Some(other) = self.syn_of(!inbound) else { return false };
-        self.way(inbound).take_while(|seen| seen.frame < syn.frame).any(|seen| {
-            // RFC 793 figure 8: the ACK after its SYN has the next number, and may overtake it.
-            let overtook = inbound && seen.segment.seq == syn.segment.seq + 1;
-            other.is_acknowledged_by(seen.segment) && !overtook
+        // What follows a SYN of an earlier attempt may belong to that one.
+        let mut early = self.way(inbound).take_while(|seen| !seen.segment.is_bare_syn());
+        early.any(|seen| {
+            // An ACK that came may have overtaken its SYN, or belong to an attempt whose SYN did not
+            // come. Whoever has sent none yet has the number that the SYN will have, or none.
+            let has_sent_none = seen.segment.seq == syn.segment.seq || seen.segment.seq == Seq(0);
+            other.is_acknowledged_by(seen.segment) && (!inbound || has_sent_none)
         })
     }
 
@@ -259,7 +269,11 @@ impl<'a> View<'a> {
             let mut later = self.way(false).filter(|seen| seen.frame > syn_ack.frame);
             return later.any(|seen| peer.is_acknowledged_by(seen.segment)).then_some(syn_ack);
         };
-        self.way(true).find(|seen| seen.frame > syn.frame && own.is_acknowledged_by(seen.segment))
+        self.way(true).find(|seen| {
+            let follows = seen.frame > syn.frame && own.is_acknowledged_by(seen.segment);
+            // RFC 9293 §3.10.7.4, first: a later attempt of the other has numbers out of the window.
+            follows && seen.segment.seq - syn.segment.seq <= WINDOW
+        })
     }
 
     /// The bare SYN that took this side to SYN-RECEIVED: the last one before its answer.
@@ -273,7 +287,11 @@ impl<'a> View<'a> {
     /// The first segment by which this side acknowledged the other's SYN.
     fn answer(&self) -> Option<Seen<'a>> {
         let (own, peer) = (self.own?, self.peer?);
-        let is_this = move |segment: &Segment| !segment.is_syn_ack() || segment.seq == own.iss;
+        let is_this = move |segment: &Segment| match segment.is_syn_ack() {
+            true => segment.seq == own.iss,
+            // An earlier attempt may have answered the same SYN.
+            false => segment.seq - own.iss <= WINDOW,
+        };
         self.way(false).find(|seen| peer.is_acknowledged_by(seen.segment) && is_this(seen.segment))
     }
 
@@ -357,3 +375,7 @@ impl<'a> View<'a> {
         })
     }
 }
+
+/// The largest that can be announced before a connection stands: the window of a SYN is not scaled
+/// (RFC 7323 §2.2).
+const WINDOW: u32 = 65_535;
