@@ -235,12 +235,13 @@ mod tests {
     #[test]
     fn it_listens_before_it_connects_at_the_agreed_moment() {
         let mut direct = direct();
+        let watch = Step::Watch { local: end(LOCAL), towards: end(PEER) };
         let listen = Step::Listen { on: end(LOCAL), reader: Reader::Heir };
         let (aimed, steps) = (noted(Instant::START, &mut direct), wanted(&mut direct));
         assert!(matches!(aimed[0], Punched::Aimed { first: FIRST, .. }), "{aimed:?}");
         assert_eq!(steps, []);
         let steps = wanted(&mut self::direct());
-        assert_eq!(steps, [listen, open(1, FIRST)]);
+        assert_eq!(steps, [watch, listen, open(1, FIRST)]);
     }
 
     #[test]

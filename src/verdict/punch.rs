@@ -237,12 +237,13 @@ fn witnesses(run: &Run, wire: Option<Opening>, kernel: Option<Opening>) -> Witne
     }
 }
 
-/// What all witnesses know together. Where they contradict each other it is the packets' word that
-/// counts, and the contradiction is told.
+/// What all witnesses know together. Where they contradict each other nobody is believed, and the
+/// contradiction is told.
 fn together(witnesses: &Witnesses) -> Opening {
     match (witnesses.wire.opening, witnesses.kernel.opening) {
         (Some(wire), Some(kernel)) if witnesses.agree == Some(true) => wire.and(kernel),
         (Some(Opening::None), Some(kernel)) => kernel,
+        (Some(_), Some(_)) if witnesses.agree == Some(false) => Opening::Unknown,
         (Some(wire), _) => wire,
         (None, Some(kernel)) => kernel,
         (None, None) => Opening::None,
