@@ -69,6 +69,8 @@ pub enum Source {
         /// Another address of this host behind the same NAT.
         second_internal: Option<IpAddr>,
     },
+    /// Between this host and these STUN servers.
+    Stun(Vec<Host>),
     /// On this machine, with real packets.
     Lab(Modelled),
     /// Simulated.
@@ -246,6 +248,9 @@ impl Classify {
 impl Source {
     fn new(args: ClassifyArgs, surroundings: &Surroundings) -> Result<Self, Failure> {
         let delay = args.delay;
+        if !args.stun.is_empty() {
+            return Ok(Self::Stun(args.stun.into_iter().map(|StunHost(host)| host).collect()));
+        }
         match (args.lab, args.sim, args.from) {
             (Some(nat), ..) => Ok(Self::Lab(Modelled { nat, delay })),
             (_, Some(nat), _) => Ok(Self::Sim(Modelled { nat, delay })),

@@ -18,4 +18,4 @@ pub use driver::{Driver, Stop};
 pub use flows::Flows;
 pub use punch::{Ended, LivePunch, punch};
 pub use station::Station;
-pub use stun::{LiveStun, free_port, stun};
+pub use stun::{LiveStun, classify_by_stun, free_port, stun};

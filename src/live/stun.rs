@@ -8,11 +8,11 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use super::control::Control;
 use super::driver::{Driver, Stop};
 use super::station::{DYNAMIC_PORTS, Station};
-use crate::engine::{Fact, Run};
+use crate::engine::{Effort, Fact, Run};
 use crate::os::signals::Signals;
-use crate::os::{self, link, reserve};
+use crate::os::{self, firewall, link, reserve};
 use crate::probe::{StunProbe, StunSetting};
-use crate::time::Duration;
+use crate::time::{Duration, Instant};
 use crate::wire::Endpoint;
 
 /// STUN servers to ask.
@@ -46,6 +46,60 @@ pub fn stun(live: &LiveStun, signals: &Signals, watch: &mut dyn FnMut(&Fact)) ->
     Driver::new(&mut probe, Station::plain(), Control::default(), stop, watch).run()
 }
 
+/// Asks them what they can tell `classify`: from several fresh local ports, so that no chance makes a
+/// finding. All are asked over one family of addresses, that of the first. `watch` sees every fact as
+/// it is noted.
+///
+/// # Errors
+/// Without a route to a server, without a free port.
+pub fn classify_by_stun(
+    servers: &[Endpoint],
+    seed: u64,
+    signals: &Signals,
+    watch: &mut dyn FnMut(&Fact),
+) -> os::Result<Run> {
+    let first = servers.first().ok_or_else(|| os::Error::text("ask", "", "no server was given"))?;
+    let route = link::route_to(first.ip())?;
+    let (internal, stun) = (vec![route.source], servers.to_vec());
+    let planned = Fact::Planned {
+        effort: Effort::Default,
+        // A server, and then those that it names.
+        longest: PATIENCE + PATIENCE,
+        internal: internal.clone(),
+        seed,
+        round_trips: 4,
+    };
+    let begun = [
+        planned,
+        Fact::Alone { internal, filters: firewall::tables().ok(), stun },
+        Fact::Through { interface: route.interface },
+    ];
+    begun.iter().for_each(|fact| watch(fact));
+    let local = free_ports(seed)?.map(|port| Endpoint::new(route.source, port)).to_vec();
+    let setting = StunSetting { servers: servers.to_vec(), local, patience: PATIENCE, seed };
+    let mut probe = StunProbe::new(setting);
+    let stop = Stop::Signals(signals);
+    let mut run =
+        Driver::new(&mut probe, Station::plain(), Control::default(), stop, watch).run()?;
+    let begun = begun.into_iter().map(|fact| (Instant::START, fact));
+    run.facts.splice(0..0, begun);
+    Ok(run)
+}
+
+/// Ports for as many repetitions as a finding of `classify` stands on.
+fn free_ports(seed: u64) -> os::Result<[u16; REPETITIONS]> {
+    let mut ports = [0; REPETITIONS];
+    let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
+    let mut held = Vec::new();
+    for port in &mut ports {
+        let tried = std::iter::repeat_with(|| random.random_range(DYNAMIC_PORTS)).take(TRIES);
+        let reserved = reserve::reserve_fresh(IpAddr::V4(Ipv4Addr::UNSPECIFIED), tried)?;
+        *port = reserved.endpoint().port();
+        held.push(reserved);
+    }
+    Ok(ports)
+}
+
 /// A port that nobody on this host has now, chosen at random: whatever a NAT remembers of a port used
 /// before would spoil what is asked (RFC 5780 §4.1).
 ///
@@ -59,3 +113,9 @@ pub fn free_port(seed: u64) -> os::Result<u16> {
 }
 
 const TRIES: usize = 32;
+
+/// As for every finding: on fresh ports, and again on two more.
+const REPETITIONS: usize = 3;
+
+/// How long a server may take that `classify` asks, connection included.
+const PATIENCE: Duration = Duration::from_secs(10);
