@@ -121,6 +121,9 @@ pub struct StunArgs {
     /// How long a server may take, connection included: 800ms, 5s
     #[arg(long, value_name = "TIME", value_parser = parse_delay, default_value = "10s")]
     pub timeout: Duration,
+    /// Keep connections, and so the mapping, until Ctrl-C or until stdin, if a pipe, is closed
+    #[arg(long)]
+    pub hold: bool,
     /// Take servers' IPv4 addresses alone
     #[arg(short = '4', long, conflicts_with = "ipv6")]
     pub ipv4: bool,
@@ -231,6 +234,10 @@ Exit codes: 0 answered, 2 could not ask, 3 asked, but a core finding is unknown.
 const STUN_HELP: &str = "\
 All connections lead from one local port and stay open until every answer is in. A server that names a
 second address (RFC 5780) is asked at all four of its endpoints, which tells the mapping class.
+
+A mapping lasts as long as a connection holds it: with --hold that is until you are done, and a punch
+from the same port finds it there:
+  tso-probe stun --hold --local-port 5000 stun.example.net
 
 Exit codes: 0 a server named our external endpoint, 2 none did.";
 

@@ -157,6 +157,8 @@ pub struct Stun {
     pub local_port: Option<u16>,
     /// How long each may take.
     pub timeout: Duration,
+    /// Whether connections are kept until the caller is done.
+    pub hold: bool,
     /// Whether IPv4, or IPv6, is the one family to use.
     pub family: Option<Family>,
     /// What randomness to draw from, if that is laid down.
@@ -319,6 +321,7 @@ impl Stun {
             servers: args.servers.into_iter().map(|StunHost(host)| host).collect(),
             local_port: args.local_port,
             timeout: args.timeout,
+            hold: args.hold,
             family,
             seed: args.seed,
             form: Form::new(args.json),

@@ -7,6 +7,8 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 
 use super::control::Control;
 use super::driver::{Driver, Stop};
+use super::flows::Flows;
+use super::hold::Held;
 use super::station::{DYNAMIC_PORTS, Station};
 use crate::engine::{Effort, Fact, Run};
 use crate::os::signals::Signals;
@@ -34,6 +36,33 @@ pub struct LiveStun {
 /// # Errors
 /// Without a route to a server.
 pub fn stun(live: &LiveStun, signals: &Signals, watch: &mut dyn FnMut(&Fact)) -> os::Result<Run> {
+    asked(&mut StunProbe::new(setting(live)?), signals, watch).map(|(run, _)| run)
+}
+
+/// The same; the connections with servers that answered stay open.
+///
+/// # Errors
+/// As for [`stun`].
+pub fn stun_and_hold(
+    live: &LiveStun,
+    signals: &Signals,
+    watch: &mut dyn FnMut(&Fact),
+) -> os::Result<(Run, Held)> {
+    let mut probe = StunProbe::new(setting(live)?).holding();
+    let (run, flows) = asked(&mut probe, signals, watch)?;
+    Ok((run, Held::new(flows, probe.held(), live.seed)))
+}
+
+fn asked(
+    probe: &mut StunProbe,
+    signals: &Signals,
+    watch: &mut dyn FnMut(&Fact),
+) -> os::Result<(Run, Flows)> {
+    let stop = Stop::Signals(signals);
+    Driver::new(probe, Station::plain(), Control::default(), stop, watch).run_keeping()
+}
+
+fn setting(live: &LiveStun) -> os::Result<StunSetting> {
     let LiveStun { servers, local_port, patience, seed } = live.clone();
     let families = [Endpoint::is_ipv4, Endpoint::is_ipv6];
     let firsts = families.iter().filter_map(|fits| servers.iter().find(|server| fits(server)));
@@ -41,9 +70,7 @@ pub fn stun(live: &LiveStun, signals: &Signals, watch: &mut dyn FnMut(&Fact)) ->
         link::route_to(server.ip()).map(|route| Endpoint::new(route.source, local_port))
     });
     let local = local.collect::<os::Result<_>>()?;
-    let mut probe = StunProbe::new(StunSetting { servers, local, patience, seed });
-    let stop = Stop::Signals(signals);
-    Driver::new(&mut probe, Station::plain(), Control::default(), stop, watch).run()
+    Ok(StunSetting { servers, local, patience, seed })
 }
 
 /// Asks them what they can tell `classify`: from several fresh local ports, so that no chance makes a
@@ -74,13 +101,10 @@ pub fn classify_by_stun(
         Fact::Alone { internal, filters: firewall::tables().ok(), stun },
         Fact::Through { interface: route.interface },
     ];
-    begun.iter().for_each(|fact| watch(fact));
+    begun.iter().for_each(&mut *watch);
     let local = free_ports(seed)?.map(|port| Endpoint::new(route.source, port)).to_vec();
     let setting = StunSetting { servers: servers.to_vec(), local, patience: PATIENCE, seed };
-    let mut probe = StunProbe::new(setting);
-    let stop = Stop::Signals(signals);
-    let mut run =
-        Driver::new(&mut probe, Station::plain(), Control::default(), stop, watch).run()?;
+    let (mut run, _) = asked(&mut StunProbe::new(setting), signals, watch)?;
     let begun = begun.into_iter().map(|fact| (Instant::START, fact));
     run.facts.splice(0..0, begun);
     Ok(run)

@@ -42,6 +42,8 @@ pub struct StunProbe {
     known: Vec<(Option<Endpoint>, Endpoint)>,
     steps: VecDeque<Step>,
     over: bool,
+    /// Whether connections with servers that answered are left open at the end.
+    holds: bool,
 }
 
 /// One endpoint of a server, while it is being asked.
@@ -58,6 +60,7 @@ struct Server {
     deadline: Instant,
     incoming: Vec<u8>,
     done: bool,
+    answered: bool,
 }
 
 impl StunProbe {
@@ -70,6 +73,7 @@ impl StunProbe {
             known: Vec::new(),
             steps: VecDeque::new(),
             over: false,
+            holds: false,
         };
         for server in probe.setting.servers.clone() {
             for from in probe.locals(server) {
@@ -77,6 +81,19 @@ impl StunProbe {
             }
         }
         probe
+    }
+
+    /// The same, that leaves connections with servers that answered open for whoever needs their
+    /// mappings.
+    #[must_use]
+    pub fn holding(self) -> Self {
+        Self { holds: true, ..self }
+    }
+
+    /// The connections that it has left open, with the servers at their other ends.
+    pub fn held(&self) -> BTreeMap<Flow, Endpoint> {
+        let held = self.asked.iter().filter(|(_, server)| self.holds && server.answered);
+        held.map(|(flow, server)| (*flow, server.endpoint)).collect()
     }
 
     /// Where a server is asked from: from the host's choice if nothing is laid down for its family.
@@ -114,6 +131,7 @@ impl StunProbe {
             deadline: now + self.setting.patience,
             incoming: Vec::new(),
             done: false,
+            answered: false,
         };
         self.asked.insert(flow, server);
         let from = from.map_or(Bind::Kernel, Bind::Shared);
@@ -146,6 +164,7 @@ impl StunProbe {
     fn conclude(&mut self, now: Instant, flow: Flow, outcome: StunOutcome) {
         let Some(server) = self.asked.get_mut(&flow).filter(|server| !server.done) else { return };
         server.done = true;
+        server.answered = matches!(outcome, StunOutcome::Answered(_));
         let (endpoint, named_by, from) = (server.endpoint, server.named_by, server.from);
         let other = match &outcome {
             StunOutcome::Answered(answer) if named_by.is_none() => answer.other,
@@ -185,13 +204,16 @@ impl StunProbe {
 
     fn fail(&mut self, trouble: Trouble) {
         self.steps.push_back(Step::Note(Fact::Trouble(trouble).into()));
+        self.holds = false;
         self.finish();
     }
 
-    /// Ends all connections, now that nobody needs their mappings.
+    /// Ends all connections whose mappings nobody needs.
     fn finish(&mut self) {
         self.over = true;
-        self.steps.extend(self.asked.keys().map(|flow| Step::Close(*flow, How::Fin)));
+        let held = self.held();
+        let ends = self.asked.keys().filter(|flow| !held.contains_key(flow));
+        self.steps.extend(ends.map(|flow| Step::Close(*flow, How::Fin)));
         self.steps.push_back(Step::Done);
     }
 

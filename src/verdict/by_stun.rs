@@ -22,12 +22,13 @@ impl ByStun {
     /// Judges what they said.
     pub fn of(run: &Run) -> Self {
         let verdict = judge_stun(run);
-        let mut trouble = Vec::new();
+        let (mut trouble, mut named) = (Vec::new(), Vec::new());
         for server in verdict.servers.iter().filter(|server| server.problem.is_some()) {
-            let (server, what) = (server.server, server.remark.clone().unwrap_or_default());
-            let of_server = Trouble::StunServer { server, what };
-            if !trouble.contains(&of_server) {
-                trouble.push(of_server);
+            // The words may differ from one local port to the next.
+            if !named.contains(&(server.server, server.problem)) {
+                named.push((server.server, server.problem));
+                let (server, what) = (server.server, server.remark.clone().unwrap_or_default());
+                trouble.push(Trouble::StunServer { server, what });
             }
         }
         let translated = verdict.translated.value().copied();
