@@ -1,16 +1,22 @@
-//! `stun` and the STUN server of `serve`, over networks built here with `ip` and `nft` alone, against
-//! coturn, and against servers that are none.
+//! `stun`, `classify --stun` and the STUN server of `serve`, over networks built here with `ip` and
+//! `nft` alone, against coturn, against libre's client, and against servers that are none.
 
 #![allow(clippy::unwrap_used)]
 
 mod network;
+mod stun {
+    pub mod classify;
+    pub mod hold;
+    pub mod others;
+}
 
-use network::{Answer, Network, PATIENCE, Running, Test};
+use network::{Answer, Network, PATIENCE, Running};
 use serde_json::{Value, json};
 
 fn main() {
-    let tests: Vec<Test> = TESTS.iter().map(|(name, test)| ((*name).to_owned(), *test)).collect();
-    network::run(tests, &["python3", "turnserver"]);
+    let tests = [TESTS, stun::classify::TESTS, stun::hold::TESTS, stun::others::TESTS];
+    let tests = tests.into_iter().flatten().map(|(name, test)| ((*name).to_owned(), *test));
+    network::run(tests.collect(), &["python3", "turnserver", "setpriv", "gcc", "nsenter"]);
 }
 
 const TESTS: &[(&str, fn())] = &[
@@ -67,7 +73,7 @@ fn expect_class(rules: &str, server: fn(&Network) -> Running, class: &str) {
     let network = Network::new();
     network.rules("edge", rules);
     let _server = server(&network);
-    let answer = stun(&network, &["203.0.113.10"]);
+    let answer = ask(&network, &["203.0.113.10"]);
     let found = answered(&answer);
     assert_eq!(found["mapping"]["value"], class, "{}", answer.stdout);
     assert_eq!(found["translated"]["value"], true);
@@ -81,7 +87,7 @@ fn without_a_nat() {
     let network = Network::new();
     let _server = OWN(&network);
     network.sh("ip -n $P-core route add 192.168.1.0/24 via 198.51.100.1");
-    let answer = stun(&network, &["203.0.113.10"]);
+    let answer = ask(&network, &["203.0.113.10"]);
     let found = answered(&answer);
     assert_eq!(found["translated"]["value"], false, "{}", answer.stdout);
     assert_eq!(found["mapping"]["value"], "endpoint-independent");
@@ -93,7 +99,7 @@ fn two_servers() {
     network.rules("edge", MASQUERADE);
     let _one = OWN(&network);
     let _other = network.serve("b", &["--listen", "192.0.2.10"]);
-    let answer = stun(&network, &["203.0.113.10", "192.0.2.10"]);
+    let answer = ask(&network, &["203.0.113.10", "192.0.2.10"]);
     let found = answered(&answer);
     assert_eq!(found["agreement"]["value"], "same", "{}", answer.stdout);
     assert_eq!(found["external"].as_array().unwrap().len(), 1);
@@ -103,7 +109,7 @@ fn a_dead_server() {
     let network = Network::new();
     network.rules("edge", MASQUERADE);
     let _server = network.serve("b", &["--listen", "192.0.2.10"]);
-    let answer = stun(&network, &["192.0.2.10", "203.0.113.10", "203.0.113.77", "--timeout", "2s"]);
+    let answer = ask(&network, &["192.0.2.10", "203.0.113.10", "203.0.113.77", "--timeout", "2s"]);
     let found = answered(&answer);
     assert_eq!(found["agreement"]["unknown"], "needs-second-address", "{}", answer.stdout);
     assert_eq!(found["mapping"]["unknown"], "needs-second-address");
@@ -131,7 +137,7 @@ fn a_crowd() {
     command.args([&script("crowd.py"), "203.0.113.10", "3478", "1000"]);
     let mut crowd = Running::start(command);
     assert_eq!(crowd.line(), "crowded");
-    let answer = stun(&network, &["203.0.113.10"]);
+    let answer = ask(&network, &["203.0.113.10"]);
     assert_eq!(answered(&answer)["mapping"]["value"], "endpoint-independent", "{}", answer.stdout);
 }
 
@@ -139,7 +145,7 @@ fn a_chosen_port() {
     let network = Network::new();
     network.rules("edge", MASQUERADE);
     let _server = OWN(&network);
-    let found = answered(&stun(&network, &["203.0.113.10", "--local-port", "4000"]));
+    let found = answered(&ask(&network, &["203.0.113.10", "--local-port", "4000"]));
     for server in found["servers"].as_array().unwrap() {
         assert_eq!(server["local"], "192.168.1.2:4000");
     }
@@ -152,7 +158,7 @@ fn a_taken_port() {
     command.args([&script("server.py"), "192.168.1.2", "4000", "silent"]);
     let mut other = Running::start(command);
     assert_eq!(other.line(), "serving");
-    stun(&network, &["203.0.113.10", "--local-port", "4000"]).expect_error("192.168.1.2:4000");
+    ask(&network, &["203.0.113.10", "--local-port", "4000"]).expect_error("192.168.1.2:4000");
 }
 
 /// A bad server is named; beside a good one the answer is that of the good one.
@@ -160,12 +166,12 @@ fn expect_problem(how: &str, problem: &str) {
     let network = Network::new();
     network.rules("edge", MASQUERADE);
     let _bad = bad_server(&network, how);
-    let alone = stun(&network, &["203.0.113.10", "--timeout", "1s"]);
+    let alone = ask(&network, &["203.0.113.10", "--timeout", "1s"]);
     assert_eq!(alone.code, Some(2), "{alone:?}");
     assert!(alone.stderr.contains("hint: "), "{}", alone.stderr);
     assert_eq!(problems(&alone.json()), [Some(problem.to_owned())], "{}", alone.stdout);
     let _good = network.serve("b", &["--listen", "192.0.2.10"]);
-    let beside = answered(&stun(&network, &["203.0.113.10", "192.0.2.10", "--timeout", "1s"]));
+    let beside = answered(&ask(&network, &["203.0.113.10", "192.0.2.10", "--timeout", "1s"]));
     assert_eq!(beside["external"].as_array().unwrap().len(), 1, "{beside:#}");
     for finding in ["agreement", "mapping"] {
         assert_eq!(beside[finding]["unknown"], "needs-second-address", "{finding}");
@@ -176,7 +182,7 @@ fn one_answer() {
     let network = Network::new();
     network.rules("edge", MASQUERADE);
     let _server = bad_server(&network, "once");
-    let found = answered(&stun(&network, &["203.0.113.10"]));
+    let found = answered(&ask(&network, &["203.0.113.10"]));
     assert_eq!(problems(&found), [None]);
 }
 
@@ -184,7 +190,7 @@ fn a_doorkeeper() {
     let network = Network::new();
     network.rules("edge", MASQUERADE);
     let _server = bad_server(&network, "doorkeeper");
-    let found = answered(&stun(&network, &["203.0.113.10"]));
+    let found = answered(&ask(&network, &["203.0.113.10"]));
     let servers = found["servers"].as_array().unwrap();
     assert_eq!(servers.len(), 1);
     assert!(servers[0]["remark"].as_str().unwrap().contains("127.0.0.1:22"));
@@ -195,7 +201,7 @@ fn a_rewriting_nat() {
     let network = Network::new();
     network.rules("edge", MASQUERADE);
     let _server = bad_server(&network, "alg");
-    let found = answered(&stun(&network, &["203.0.113.10", "--local-port", "4000"]));
+    let found = answered(&ask(&network, &["203.0.113.10", "--local-port", "4000"]));
     assert_eq!(found["payload"]["value"], "rewritten");
 }
 
@@ -207,7 +213,7 @@ fn bad_server(network: &Network, how: &str) -> Running {
     server
 }
 
-fn stun(network: &Network, arguments: &[&str]) -> Answer {
+fn ask(network: &Network, arguments: &[&str]) -> Answer {
     let all: Vec<_> = ["stun", "--json"].iter().chain(arguments).copied().collect();
     Running::start(network.tso_probe("in", &all)).wait(PATIENCE)
 }

@@ -61,6 +61,9 @@ pub struct ClassifyArgs {
     /// Against this reflector (a 'tso-probe serve'); twice for two hosts as its two addresses
     #[arg(long, value_name = "HOST[:PORT]", group = "source")]
     pub reflector: Vec<Host>,
+    /// What STUN servers over TCP can tell: the mapping; without root
+    #[arg(long, value_name = "HOST[:PORT]", group = "source", num_args = 1..)]
+    pub stun: Vec<StunHost>,
     /// Through a NAT on this machine, with real packets
     #[arg(long, value_name = "NAT", group = "source", num_args = 0..=1)]
     #[arg(default_missing_value = LAB_NAT)]
@@ -72,20 +75,20 @@ pub struct ClassifyArgs {
     #[arg(long, value_name = "FILE", group = "source")]
     pub from: Option<PathBuf>,
     /// Another address of this host behind the same NAT, to provoke port clashes with
-    #[arg(long, value_name = "ADDR", conflicts_with_all = ["lab", "sim", "from"])]
+    #[arg(long, value_name = "ADDR", conflicts_with_all = ["stun", "lab", "sim", "from"])]
     pub second_internal: Option<IpAddr>,
     /// Take the reflector from this file
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["lab", "sim", "from"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["stun", "lab", "sim", "from"])]
     pub config: Option<PathBuf>,
     /// One-way delay of the lab's or the simulation's path: 50ms, 1.5s
     #[arg(long, value_name = "TIME", value_parser = parse_delay)]
-    #[arg(conflicts_with_all = ["reflector", "from", "config"])]
+    #[arg(conflicts_with_all = ["reflector", "stun", "from", "config"])]
     pub delay: Option<Duration>,
     /// Less patience: error bound 10⁻⁶, and no wait for REQ-4's 6 seconds
-    #[arg(long, conflicts_with_all = ["full", "from"])]
+    #[arg(long, conflicts_with_all = ["full", "stun", "from"])]
     pub quick: bool,
     /// More patience with a lossy path
-    #[arg(long, conflicts_with = "from")]
+    #[arg(long, conflicts_with_all = ["stun", "from"])]
     pub full: bool,
     /// Draw ports and sequence numbers from this seed
     #[arg(long, value_name = "N", conflicts_with = "from")]
@@ -119,6 +122,9 @@ pub struct StunArgs {
     /// How long a server may take, connection included: 800ms, 5s
     #[arg(long, value_name = "TIME", value_parser = parse_delay, default_value = "10s")]
     pub timeout: Duration,
+    /// Keep connections, and so the mapping, until Ctrl-C or until stdin, if a pipe, is closed
+    #[arg(long)]
+    pub hold: bool,
     /// Take servers' IPv4 addresses alone
     #[arg(short = '4', long, conflicts_with = "ipv6")]
     pub ipv4: bool,
@@ -224,11 +230,18 @@ Without a source, the reflector is that of --config, of TSO_PROBE_REFLECTOR, of
   reflector = [\"reflector.example.net\"]
   second_internal = \"192.0.2.7\"
 
+STUN servers are no reflectors: with --stun all but the mapping is unknown, the exit code 3 at best, and
+the mapping takes a server with two addresses (RFC 5780), or two servers that see the same.
+
 Exit codes: 0 answered, 2 could not ask, 3 asked, but a core finding is unknown.";
 
 const STUN_HELP: &str = "\
 All connections lead from one local port and stay open until every answer is in. A server that names a
 second address (RFC 5780) is asked at all four of its endpoints, which tells the mapping class.
+
+A mapping lasts as long as a connection holds it: with --hold that is until you are done, and a punch
+from the same port finds it there:
+  tso-probe stun --hold --local-port 5000 stun.example.net
 
 Exit codes: 0 a server named our external endpoint, 2 none did.";
 

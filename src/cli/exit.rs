@@ -1,6 +1,6 @@
 //! Exit codes; that of `classify` follows from its verdict alone.
 
-use crate::engine::Effort;
+use crate::engine::{Effort, Trouble};
 use crate::verdict::{Unknown, Verdict};
 
 /// How a command ended.
@@ -30,7 +30,7 @@ impl Exit {
         match unknown.as_slice() {
             [] => Self::Answered,
             whys if nothing_known && whys.iter().all(could_not_ask) => Self::CouldNotAsk,
-            _ if nothing_known && !verdict.trouble.is_empty() => Self::CouldNotAsk,
+            _ if nothing_known && spoiled(verdict) => Self::CouldNotAsk,
             _ => Self::CoreUnknown,
         }
     }
@@ -46,6 +46,15 @@ impl From<Exit> for std::process::ExitCode {
             Exit::Program(code) => code,
         })
     }
+}
+
+/// Whether trouble kept a run from asking: a STUN server that is of no use does not, beside one that
+/// named an external endpoint.
+fn spoiled(verdict: &Verdict) -> bool {
+    let is_beside_others = |trouble: &Trouble| {
+        matches!(trouble, Trouble::StunServer { .. }) && !verdict.vantage.external.is_empty()
+    };
+    verdict.trouble.iter().any(|trouble| !is_beside_others(trouble))
 }
 
 /// Why each core finding is unknown, or none where it is known.
@@ -65,7 +74,7 @@ fn core(verdict: &Verdict) -> Vec<Option<Unknown>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{Trouble, Unreached};
+    use crate::engine::Unreached;
     use crate::report::testing::{known, unknown};
     use crate::verdict::Finding;
 
@@ -106,6 +115,19 @@ mod tests {
         let why = Unreached::Refused;
         verdict.trouble.push(Trouble::Unreachable { reflector: 0, why });
         assert_eq!(Exit::of(&verdict), Exit::CouldNotAsk);
+    }
+
+    #[test]
+    fn a_stun_server_of_no_use_is_no_failure_beside_one_that_answered() {
+        let mut verdict = unknown(Unknown::NeedsReflector);
+        verdict.findings.mapping = Finding::unknown(Unknown::NeedsSecondAddress);
+        let server = "192.0.2.1:3478".parse().expect("an endpoint");
+        verdict.trouble.push(Trouble::StunServer { server, what: "silent".to_owned() });
+        assert_eq!(Exit::of(&verdict), Exit::CoreUnknown);
+        verdict.vantage.external.clear();
+        assert_eq!(Exit::of(&verdict), Exit::CouldNotAsk);
+        verdict.trouble.clear();
+        assert_eq!(Exit::of(&verdict), Exit::CoreUnknown);
     }
 
     #[test]

@@ -66,7 +66,8 @@ fn keep(output: &Output, evidence: &Evidence, verdict: &Verdict) -> Result<(), F
 
 /// Prints an answer. A reader who has gone, as `head` does, is no error.
 pub fn show(text: &str) {
-    let _ = io::stdout().lock().write_all(text.as_bytes());
+    let mut stdout = io::stdout().lock();
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }
 
 /// Prints a failure; there is nowhere to say that this failed.

@@ -74,6 +74,8 @@ pub enum Source {
         /// Another address of this host behind the same NAT.
         second_internal: Option<IpAddr>,
     },
+    /// Between this host and these STUN servers.
+    Stun(Vec<Host>),
     /// On this machine, with real packets.
     Lab(Modelled),
     /// Simulated.
@@ -164,6 +166,8 @@ pub struct Stun {
     pub local_port: Option<u16>,
     /// How long each may take.
     pub timeout: Duration,
+    /// Whether connections are kept until the caller is done.
+    pub hold: bool,
     /// Whether IPv4, or IPv6, is the one family to use.
     pub family: Option<Family>,
     /// What randomness to draw from, if that is laid down.
@@ -257,6 +261,9 @@ impl Classify {
 impl Source {
     fn new(args: ClassifyArgs, surroundings: &Surroundings) -> Result<Self, Failure> {
         let delay = args.delay;
+        if !args.stun.is_empty() {
+            return Ok(Self::Stun(args.stun.into_iter().map(|StunHost(host)| host).collect()));
+        }
         match (args.lab, args.sim, args.from) {
             (Some(nat), ..) => Ok(Self::Lab(Modelled { nat, delay })),
             (_, Some(nat), _) => Ok(Self::Sim(Modelled { nat, delay })),
@@ -325,6 +332,7 @@ impl Stun {
             servers: args.servers.into_iter().map(|StunHost(host)| host).collect(),
             local_port: args.local_port,
             timeout: args.timeout,
+            hold: args.hold,
             family,
             seed: args.seed,
             form: Form::new(args.json),

@@ -60,11 +60,15 @@ fn classify(request: &Classify) -> Result<Exit, Failure> {
         Source::Lab(modelled) => {
             real(request, |seed, signals, watch| in_lab(request, modelled, seed, signals, watch))?
         }
+        Source::Stun(servers) => real(request, |seed, signals, watch| {
+            let servers = resolved(servers, "server")?;
+            Ok(live::classify_by_stun(&servers, seed, signals, watch)?)
+        })?,
         Source::Live { reflectors, second_internal } => real(request, |seed, signals, watch| {
             if reflectors.is_empty() {
                 return Ok(live::alone()?);
             }
-            let reflectors = resolved(reflectors)?;
+            let reflectors = resolved(reflectors, "reflector")?;
             let (second_internal, effort) = (*second_internal, request.effort);
             let live = Live { reflectors, second_internal, effort, seed };
             Ok(live::classify(&live, signals, watch)?)
@@ -107,12 +111,12 @@ fn in_lab(
 }
 
 /// The IPv4 addresses of these hosts: NATs of RFC 5382 translate IPv4.
-fn resolved(hosts: &[Host]) -> Result<Vec<Endpoint>, Failure> {
-    hosts.iter().map(resolve).collect()
+fn resolved(hosts: &[Host], what: &str) -> Result<Vec<Endpoint>, Failure> {
+    hosts.iter().map(|host| resolve(host, what)).collect()
 }
 
-fn resolve(host: &Host) -> Result<Endpoint, Failure> {
-    let all = look_up(host, "reflector")?;
+fn resolve(host: &Host, what: &str) -> Result<Endpoint, Failure> {
+    let all = look_up(host, what)?;
     all.into_iter().find(Endpoint::is_ipv4).ok_or_else(|| {
         let hint = "RFC 5382 is about NATs between IPv4 addresses: give an IPv4 address";
         Failure::new(format!("{} has no IPv4 address", host.name), hint)

@@ -1,5 +1,10 @@
 //! STUN servers, asked.
 
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileTypeExt;
+
 use super::exit::Exit;
 use super::failure::Failure;
 use super::finish::{complain, show, told};
@@ -7,7 +12,7 @@ use super::request::{Family, Form, Host, Stun};
 use super::run::look_up;
 use super::screen::{Progress, Screen};
 use crate::engine::Fact;
-use crate::live::{self, LiveStun};
+use crate::live::{self, Caller, Held, LiveStun};
 use crate::os::entropy;
 use crate::os::signals::Signals;
 use crate::report;
@@ -27,9 +32,44 @@ pub fn stun(request: &Stun) -> Result<Exit, Failure> {
     let signals = Signals::block()?;
     let progress = Progress::new(request.verbosity);
     let mut watch = |fact: &Fact| report::progress(fact).iter().for_each(|what| progress.say(what));
-    let run = live::stun(&live, &signals, &mut watch);
+    if !request.hold {
+        let run = live::stun(&live, &signals, &mut watch);
+        progress.end();
+        return Ok(finish(request.form, &judge_stun(&run?)));
+    }
+    let asked = live::stun_and_hold(&live, &signals, &mut watch);
     progress.end();
-    Ok(finish(request.form, &judge_stun(&run?)))
+    let (run, held) = asked?;
+    let exit = finish(request.form, &judge_stun(&run));
+    if exit == Exit::Answered {
+        hold(held, local_port, &signals)?;
+    }
+    Ok(exit)
+}
+
+/// Keeps the connections until the caller is done, and says on stderr what becomes of them.
+fn hold(held: Held, local_port: u16, signals: &Signals) -> Result<(), Failure> {
+    let pipe = stdin_if_a_pipe();
+    let until = if pipe.is_some() { "stdin is closed, or Ctrl-C" } else { "Ctrl-C" };
+    let mut left = held.servers().count();
+    say(&format!("holding {left} connections from port {local_port} until {until}"));
+    let mut closed = |server| {
+        left -= 1;
+        say(&format!("{server} has closed its connection; {left} left"));
+    };
+    Ok(held.hold(Caller { signals, pipe }, &mut closed)?)
+}
+
+/// Stdin, if another program is at its other end: a pipe, or the pair of sockets that some use for one.
+fn stdin_if_a_pipe() -> Option<File> {
+    let stdin = File::from(io::stdin().as_fd().try_clone_to_owned().ok()?);
+    let kind = stdin.metadata().ok()?.file_type();
+    (kind.is_fifo() || kind.is_socket()).then_some(stdin)
+}
+
+/// A line on stderr, which nobody may read.
+fn say(what: &str) {
+    let _ = writeln!(io::stderr(), "{what}");
 }
 
 fn finish(form: Form, verdict: &StunVerdict) -> Exit {

@@ -8,7 +8,7 @@ use clap::{CommandFactory, Parser};
 use super::args::CommandLine;
 use super::*;
 use crate::engine::Effort;
-use crate::rendezvous::{CONTROL_PORT, PROBE_PORTS};
+use crate::rendezvous::{CONTROL_PORT, PROBE_PORTS, STUN_PORTS};
 use crate::time::Duration;
 
 #[test]
@@ -87,6 +87,14 @@ fn a_bare_lab_is_the_nat_of_most_homes() {
 }
 
 #[test]
+fn stun_servers_are_named_in_a_row() {
+    let request = classify("--stun a.example b.example:9 --seed 7", &nowhere());
+    let host = |name: &str, port| request::Host { name: name.to_owned(), port };
+    let servers = vec![host("a.example", STUN_PORTS[0]), host("b.example", 9)];
+    assert_eq!((request.source, request.seed), (Source::Stun(servers), Some(7)));
+}
+
+#[test]
 fn a_simulation_takes_a_delay_and_a_seed() {
     let request =
         classify("--sim mapping=apdm,filtering=adf --delay 50ms --seed 7 --quick", &nowhere());
@@ -102,6 +110,10 @@ fn what_contradicts_itself_is_a_usage_error() {
         "classify --reflector a --lab",
         "classify --quick --full",
         "classify --from f.pcapng --quick",
+        "classify --stun a --reflector b",
+        "classify --stun",
+        "classify --stun a --quick",
+        "classify --stun https://a",
         "classify --from f.pcapng --seed 1",
         "classify --from f.pcapng --delay 5ms",
         "classify --sim linux --second-internal 192.0.2.1",

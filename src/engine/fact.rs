@@ -68,12 +68,15 @@ pub enum Fact {
         /// The round trips of its longest chain.
         round_trips: u32,
     },
-    /// There is no reflector to ask, so there is no plan.
+    /// There is no reflector to ask, so no packet is crafted.
     Alone {
         /// The internal address that would be probed from.
         internal: Vec<IpAddr>,
         /// This host's packet filter tables, if it may be asked for them.
         filters: Option<Vec<String>>,
+        /// The STUN servers that are asked instead, if any are.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        stun: Vec<Endpoint>,
     },
     /// The interface that the prober's packets go through, on a real host.
     Through {
@@ -276,6 +279,13 @@ pub enum Trouble {
     /// This host's own network failed during the run.
     Host {
         /// What failed, and why.
+        what: String,
+    },
+    /// A STUN server said nothing of the NAT.
+    StunServer {
+        /// The server.
+        server: Endpoint,
+        /// What it did instead, in words.
         what: String,
     },
 }

@@ -65,10 +65,8 @@ pub fn classify(live: &Live, signals: &Signals, watch: &mut dyn FnMut(&Fact)) ->
 pub fn alone() -> os::Result<Run> {
     let route = link::route_to(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)))?;
     let mut run = Run::default();
-    run.note(
-        Instant::START,
-        Fact::Alone { internal: vec![route.source], filters: firewall::tables().ok() },
-    );
+    let (filters, stun) = (firewall::tables().ok(), Vec::new());
+    run.note(Instant::START, Fact::Alone { internal: vec![route.source], filters, stun });
     run.note(Instant::START, Fact::Through { interface: route.interface });
     Ok(run)
 }

@@ -111,6 +111,12 @@ impl Flows {
         self.links.remove(&flow).map(|link| link.stream)
     }
 
+    /// Whether a connection stands, both ways.
+    pub fn stands(&self, flow: Flow) -> bool {
+        let link = self.links.get(&flow);
+        link.is_some_and(|link| link.stream.state().is_ok_and(|state| state == State::Established))
+    }
+
     /// Whatever connects to these endpoints.
     ///
     /// # Errors

@@ -1,9 +1,9 @@
 //! What do STUN servers see of one local port (RFC 8489), and of a server with two addresses, what
 //! does each of its four endpoints see (RFC 5780 §4.3)?
 //!
-//! All connections lead from one local port and stay open until every answer is in: a mapping lasts
-//! as long as a connection holds it. Each server is asked twice on its connection, since one that
-//! makes its answers up seldom makes up the same one twice.
+//! All connections lead from one local port, or from each of several, and stay open until every answer
+//! is in: a mapping lasts as long as a connection holds it. Each server is asked twice on its
+//! connection, since one that makes its answers up seldom makes up the same one twice.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
@@ -25,7 +25,7 @@ use crate::wire::stun::{Attribute, Class, Message, Transaction};
 pub struct StunSetting {
     /// The servers.
     pub servers: Vec<Endpoint>,
-    /// The local endpoint that all connections share: one for each family of addresses.
+    /// The local endpoints; connections to all servers share each one of their family.
     pub local: Vec<Endpoint>,
     /// How long each server may take, connection included.
     pub patience: Duration,
@@ -38,16 +38,20 @@ pub struct StunProbe {
     setting: StunSetting,
     random: Xoshiro256PlusPlus,
     asked: BTreeMap<Flow, Server>,
-    /// Endpoints that were asked, each once.
-    known: Vec<Endpoint>,
+    /// Endpoints that were asked, each once from each local endpoint.
+    known: Vec<(Option<Endpoint>, Endpoint)>,
     steps: VecDeque<Step>,
     over: bool,
+    /// Whether connections with servers that answered are left open at the end.
+    holds: bool,
 }
 
 /// One endpoint of a server, while it is being asked.
 struct Server {
     endpoint: Endpoint,
     named_by: Option<Endpoint>,
+    /// The local endpoint that it is asked from, if that is laid down.
+    from: Option<Endpoint>,
     /// Those not answered yet.
     transactions: Vec<Transaction>,
     first: Option<StunAnswer>,
@@ -56,6 +60,7 @@ struct Server {
     deadline: Instant,
     incoming: Vec<u8>,
     done: bool,
+    answered: bool,
 }
 
 impl StunProbe {
@@ -68,20 +73,49 @@ impl StunProbe {
             known: Vec::new(),
             steps: VecDeque::new(),
             over: false,
+            holds: false,
         };
         for server in probe.setting.servers.clone() {
-            probe.ask(Instant::START, server, None);
+            for from in probe.locals(server) {
+                probe.ask(Instant::START, from, server, None);
+            }
         }
         probe
     }
 
-    /// Asks an endpoint, unless that was done already.
-    fn ask(&mut self, now: Instant, endpoint: Endpoint, named_by: Option<Endpoint>) {
-        if self.known.contains(&endpoint) {
+    /// The same, that leaves connections with servers that answered open for whoever needs their
+    /// mappings.
+    #[must_use]
+    pub fn holding(self) -> Self {
+        Self { holds: true, ..self }
+    }
+
+    /// The connections that it has left open, with the servers at their other ends.
+    pub fn held(&self) -> BTreeMap<Flow, Endpoint> {
+        let held = self.asked.iter().filter(|(_, server)| self.holds && server.answered);
+        held.map(|(flow, server)| (*flow, server.endpoint)).collect()
+    }
+
+    /// Where a server is asked from: from the host's choice if nothing is laid down for its family.
+    fn locals(&self, server: Endpoint) -> Vec<Option<Endpoint>> {
+        let fits = |local: &&Endpoint| local.is_ipv4() == server.is_ipv4();
+        let locals: Vec<_> = self.setting.local.iter().filter(fits).copied().map(Some).collect();
+        if locals.is_empty() { vec![None] } else { locals }
+    }
+
+    /// Asks an endpoint, unless that was done already from there.
+    fn ask(
+        &mut self,
+        now: Instant,
+        from: Option<Endpoint>,
+        endpoint: Endpoint,
+        named_by: Option<Endpoint>,
+    ) {
+        if self.known.contains(&(from, endpoint)) {
             return;
         }
         let flow = Flow(u32::try_from(self.known.len()).unwrap_or(u32::MAX));
-        self.known.push(endpoint);
+        self.known.push((from, endpoint));
         let mut transaction = || {
             let [a, b] = [self.random.next_u64(), self.random.next_u64()];
             Transaction::new(u128::from(a) << 64 | u128::from(b))
@@ -89,6 +123,7 @@ impl StunProbe {
         let server = Server {
             endpoint,
             named_by,
+            from,
             transactions: vec![transaction(), transaction()],
             first: None,
             local: None,
@@ -96,11 +131,10 @@ impl StunProbe {
             deadline: now + self.setting.patience,
             incoming: Vec::new(),
             done: false,
+            answered: false,
         };
         self.asked.insert(flow, server);
-        let mut local = self.setting.local.iter();
-        let local = local.find(|local| local.is_ipv4() == endpoint.is_ipv4());
-        let from = local.map_or(Bind::Kernel, |local| Bind::Shared(*local));
+        let from = from.map_or(Bind::Kernel, Bind::Shared);
         self.steps.push_back(Step::Open {
             flow,
             from,
@@ -130,7 +164,8 @@ impl StunProbe {
     fn conclude(&mut self, now: Instant, flow: Flow, outcome: StunOutcome) {
         let Some(server) = self.asked.get_mut(&flow).filter(|server| !server.done) else { return };
         server.done = true;
-        let (endpoint, named_by) = (server.endpoint, server.named_by);
+        server.answered = matches!(outcome, StunOutcome::Answered(_));
+        let (endpoint, named_by, from) = (server.endpoint, server.named_by, server.from);
         let other = match &outcome {
             StunOutcome::Answered(answer) if named_by.is_none() => answer.other,
             _ => None,
@@ -138,7 +173,7 @@ impl StunProbe {
         let asked = StunAsked { server: endpoint, named_by, outcome };
         self.steps.push_back(Step::Note(Fact::Stun(asked).into()));
         for other in other.into_iter().flat_map(|other| others(endpoint, other)) {
-            self.ask(now, other, Some(endpoint));
+            self.ask(now, from, other, Some(endpoint));
         }
     }
 
@@ -169,13 +204,16 @@ impl StunProbe {
 
     fn fail(&mut self, trouble: Trouble) {
         self.steps.push_back(Step::Note(Fact::Trouble(trouble).into()));
+        self.holds = false;
         self.finish();
     }
 
-    /// Ends all connections, now that nobody needs their mappings.
+    /// Ends all connections whose mappings nobody needs.
     fn finish(&mut self) {
         self.over = true;
-        self.steps.extend(self.asked.keys().map(|flow| Step::Close(*flow, How::Fin)));
+        let held = self.held();
+        let ends = self.asked.keys().filter(|flow| !held.contains_key(flow));
+        self.steps.extend(ends.map(|flow| Step::Close(*flow, How::Fin)));
         self.steps.push_back(Step::Done);
     }
 
@@ -326,6 +364,20 @@ mod tests {
         answer(&mut probe, Some(OTHER));
         let rest = ["203.0.113.10:3479", "203.0.113.11:3478", OTHER];
         assert_eq!(opened(&mut probe), rest);
+    }
+
+    #[test]
+    fn a_server_is_asked_from_each_local_endpoint_of_its_family() {
+        let local = ["192.168.1.2:4000", "[2001:db8::1]:4000", "192.168.1.2:4001"].map(end);
+        let (servers, local) = (vec![end(SERVER), end(SERVER)], local.to_vec());
+        let mut probe = StunProbe::new(StunSetting { servers, local, patience: PATIENCE, seed: 7 });
+        let from: Vec<_> = std::iter::from_fn(|| match probe.poll(Instant::START) {
+            Step::Open { from, .. } => Some(from),
+            _ => None,
+        })
+        .collect();
+        let shared = |local| Bind::Shared(end(local));
+        assert_eq!(from, [shared("192.168.1.2:4000"), shared("192.168.1.2:4001")]);
     }
 
     #[test]

@@ -190,11 +190,11 @@ mod tests {
     fn what_is_unknown_comes_with_its_remedy() {
         let text = table(&unknown(Unknown::NeedsSecondAddress), 80, false);
         assert!(
-            text.contains("mapping             ? unknown   it takes a reflector's second address"),
+            text.contains("mapping             ? unknown   it takes a server's second address"),
             "{text}"
         );
         assert!(
-            text.contains("- It takes a reflector's second address: give --reflector twice"),
+            text.contains("- It takes a server's second address: give --reflector twice"),
             "{text}"
         );
     }

@@ -88,7 +88,7 @@ pub const fn because(why: Unknown) -> &'static str {
         Unknown::NotWaited => "this run did not wait long enough",
         Unknown::Contradicted => "two answers to the same question disagree",
         Unknown::NeedsReflector => "it takes a reflector",
-        Unknown::NeedsSecondAddress => "it takes a reflector's second address",
+        Unknown::NeedsSecondAddress => "it takes a server's second address",
         Unknown::NeedsSecondInternal => "it takes a second internal address",
         Unknown::NeedsPrivilege => "it takes privilege",
         Unknown::LossyPath => "too many packets were lost to tell silence from loss",
@@ -101,7 +101,8 @@ pub const fn because(why: Unknown) -> &'static str {
 pub const fn remedy(why: Unknown) -> &'static str {
     match why {
         Unknown::NoAnswer => {
-            "run again; if it stays, check that a firewall lets the reflector's probe ports through"
+            "run again; if it stays, check that a firewall lets the ports of the reflector, or of \
+             the STUN server, through"
         }
         Unknown::NotAsked => "run again with --full",
         Unknown::NotWaited => {
@@ -116,7 +117,8 @@ pub const fn remedy(why: Unknown) -> &'static str {
              machine with --lab"
         }
         Unknown::NeedsSecondAddress => {
-            "give --reflector twice, for two hosts, or run 'serve' with --alternate ADDR"
+            "give --reflector twice, for two hosts, or run 'serve' with --alternate ADDR; or give \
+             --stun a server that has two addresses (RFC 5780)"
         }
         Unknown::NeedsSecondInternal => {
             "give --second-internal ADDR, another address of this host behind the same NAT"
@@ -152,6 +154,10 @@ pub const fn remedy_for(trouble: &Trouble) -> &'static str {
         Trouble::HostFirewall { .. } => remedy(Unknown::HostFirewall),
         Trouble::Interrupted => "let it run to its end; --quick makes it shorter",
         Trouble::Host { .. } => "mend that and run again",
+        Trouble::StunServer { .. } => {
+            "check name and port (STUN over TCP is 3478), and that this host is online; or name \
+             another server"
+        }
     }
 }
 
@@ -210,6 +216,9 @@ pub const fn question(question: Question) -> &'static str {
 fn proven(evidence: &[Frame], error_bound: f64) -> String {
     if error_bound > 0.0 {
         return format!("silence (by chance {error_bound:.0e}); {}", frames(evidence));
+    }
+    if evidence.is_empty() {
+        return "what the servers said".to_owned();
     }
     frames(evidence)
 }

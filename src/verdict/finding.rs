@@ -75,7 +75,7 @@ pub enum Unknown {
     Contradicted,
     /// It takes a reflector.
     NeedsReflector,
-    /// It takes a reflector's second address.
+    /// It takes the second address of a reflector, or of a STUN server.
     NeedsSecondAddress,
     /// It takes a second internal address.
     NeedsSecondInternal,

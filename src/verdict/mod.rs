@@ -3,6 +3,7 @@
 //! [`judge`] is pure: a live run, a simulated one and an evidence file with the same content get
 //! the same verdict.
 
+mod by_stun;
 mod clash;
 mod crossing;
 mod filtering;
@@ -35,6 +36,7 @@ pub use punch::{
 };
 pub use stun::{Agreement, Payload, Problem, StunServer, StunVerdict, judge_stun};
 
+use by_stun::ByStun;
 use liveness::Liveness;
 use view::{At, View};
 
@@ -44,9 +46,15 @@ use crate::wire::Endpoint;
 /// Judges a run.
 pub fn judge(run: &Run) -> Verdict {
     let view = View::new(run);
-    let vantage = vantage(&view, run);
-    let findings = findings(&view, vantage.external.len());
-    let trouble: Vec<_> = run.facts.iter().filter_map(|(_, fact)| fact.trouble()).collect();
+    let by_stun = view.stun.then(|| ByStun::of(run));
+    let mut vantage = vantage(&view, run);
+    let mut findings = findings(&view, vantage.external.len());
+    let mut trouble: Vec<_> = run.facts.iter().filter_map(|(_, fact)| fact.trouble()).collect();
+    if let Some(by_stun) = by_stun {
+        by_stun.fill(&mut vantage);
+        findings.mapping = by_stun.mapping;
+        trouble.extend(by_stun.trouble);
+    }
     Verdict {
         requirements: rulings::rulings(&findings),
         summary: summary::summary(&findings),
@@ -198,7 +206,7 @@ pub struct Vantage {
     pub internal: Vec<IpAddr>,
     /// The external addresses seen, in order of first sight.
     pub external: Vec<IpAddr>,
-    /// The reflectors' endpoints that took part.
+    /// The reflectors' endpoints that took part; the STUN servers' where those stood in for them.
     pub reflectors: Vec<Endpoint>,
     /// The interface, on a live network.
     #[serde(skip_serializing_if = "Option::is_none")]

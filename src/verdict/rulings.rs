@@ -31,7 +31,16 @@ fn ruled(decision: Decision, because: &str, evidence: &[Frame]) -> Ruled {
     (decision, because.to_owned(), evidence.to_vec())
 }
 
-/// Undecided for want of a finding.
+/// No ruling for want of a finding; where there was nobody to ask, it was not asked either.
+fn unknown(what: &str, why: Option<Unknown>) -> Ruled {
+    let (_, because, evidence) = undecided(what, why);
+    match why {
+        Some(Unknown::NeedsReflector) => (Decision::NotAsked, because, evidence),
+        _ => (Decision::Undecided, because, evidence),
+    }
+}
+
+/// Undecided for want of a finding, another being known.
 fn undecided(what: &str, why: Option<Unknown>) -> Ruled {
     let why = why.map_or_else(String::new, |why| format!(": {}", why.name()));
     (Decision::Undecided, format!("{what} is unknown{why}"), Vec::new())
@@ -40,7 +49,7 @@ fn undecided(what: &str, why: Option<Unknown>) -> Ruled {
 /// REQ-1: the mapping is endpoint-independent; on a port clash too.
 fn mapping(findings: &Findings) -> Ruled {
     let Some(mapping) = findings.mapping.value() else {
-        return undecided("the mapping", findings.mapping.why());
+        return unknown("the mapping", findings.mapping.why());
     };
     let evidence = findings.mapping.evidence();
     if *mapping != Mapping::EndpointIndependent {
@@ -76,7 +85,7 @@ fn simultaneous_open(findings: &Findings) -> Ruled {
             "a segment of a simultaneous open is blocked",
             finding.evidence(),
         ),
-        None => undecided("whether a simultaneous open passes", finding.why()),
+        None => unknown("whether a simultaneous open passes", finding.why()),
     }
 }
 
@@ -94,7 +103,7 @@ fn filtering(findings: &Findings) -> Ruled {
         Some(Filtering::AddressAndPortDependent) => {
             ruled(Decision::Broken, "filters by address and port, stricter than either", evidence)
         }
-        None => undecided("the filtering", finding.why()),
+        None => unknown("the filtering", finding.why()),
     }
 }
 
@@ -111,7 +120,7 @@ fn unsolicited(findings: &Findings) -> Ruled {
             "no answer within six seconds; what becomes of a held SYN was not asked",
             both[0].evidence(),
         ),
-        None => undecided("what meets an unsolicited SYN", both[0].why()),
+        None => unknown("what meets an unsolicited SYN", both[0].why()),
     }
 }
 
@@ -141,7 +150,7 @@ fn overloading(findings: &Findings) -> Ruled {
             findings.port_assignment.evidence(),
         ),
         (None, Some(_)) => undecided("what happens on a port clash", clash.why()),
-        (None, None) => undecided("the port assignment", findings.port_assignment.why()),
+        (None, None) => unknown("the port assignment", findings.port_assignment.why()),
     }
 }
 
@@ -156,7 +165,7 @@ fn hairpinning(findings: &Findings) -> Ruled {
         Some(_) => {
             ruled(Decision::Met, "SYNs to an external endpoint come back in", finding.evidence())
         }
-        None => undecided("hairpinning", finding.why()),
+        None => unknown("hairpinning", finding.why()),
     }
 }
 
@@ -174,7 +183,7 @@ fn hairpinning_source(findings: &Findings) -> Ruled {
             "nothing comes back whose source could be seen",
             finding.evidence(),
         ),
-        None => undecided("hairpinning", finding.why()),
+        None => unknown("hairpinning", finding.why()),
     }
 }
 

@@ -23,7 +23,8 @@ pub struct StunVerdict {
     pub translated: Finding<bool>,
     /// Whether the servers that were given saw the same external endpoint.
     pub agreement: Finding<Agreement>,
-    /// The mapping, by the four endpoints of a server with two addresses.
+    /// The mapping, by the four endpoints of a server with two addresses, or by servers at several
+    /// addresses that saw the same.
     pub mapping: Finding<Mapping>,
     /// What becomes of addresses in the clear on their way through the NAT.
     pub payload: Finding<Payload>,
@@ -112,7 +113,7 @@ pub fn judge_stun(run: &Run) -> StunVerdict {
         external: external.into_iter().collect(),
         translated: known(translated(&counted)),
         agreement: known(agreement(&counted)),
-        mapping: known(mapping(&counted)),
+        mapping: known(mapping(&counted, &asked, is_cut_short(&trouble))),
         payload: known(payload(&counted)),
         troubles: trouble.iter().map(ToString::to_string).collect(),
         trouble,
@@ -185,17 +186,28 @@ fn agreement(counted: &[Counted<'_>]) -> Result<Agreement, Unknown> {
     }
 }
 
-fn mapping(counted: &[Counted<'_>]) -> Result<Mapping, Unknown> {
+/// Whether servers may be left that were to be asked.
+fn is_cut_short(trouble: &[Trouble]) -> bool {
+    trouble.iter().any(|trouble| matches!(trouble, Trouble::Interrupted | Trouble::Host { .. }))
+}
+
+fn mapping(
+    counted: &[Counted<'_>],
+    asked: &[&StunAsked],
+    is_cut_short: bool,
+) -> Result<Mapping, Unknown> {
     if counted.is_empty() {
         return Err(Unknown::NoAnswer);
     }
+    // Where addresses are masked, only what was asked tells whether an address could be.
+    let was_asked = |end: Endpoint| asked.iter().any(|asked| asked.server == end);
     let seen =
         |counted: &Counted<'_>| ((counted.answer.local, counted.server), counted.answer.external);
     let seen: BTreeMap<_, _> = counted.iter().map(seen).collect();
     let given = counted.iter().filter(|counted| counted.given);
     let classes = given.filter_map(|counted| {
         let other = counted.answer.other.filter(|other| is_another(counted.server, *other))?;
-        Some(class(&seen, counted, other))
+        was_asked(other).then(|| class(&seen, counted, other))
     });
     let classes: Vec<_> = classes.collect();
     let told: BTreeSet<_> = classes.iter().flatten().copied().collect();
@@ -205,9 +217,28 @@ fn mapping(counted: &[Counted<'_>]) -> Result<Mapping, Unknown> {
         _ if contradicted => Err(Unknown::Contradicted),
         Some(class) if speaks_against(class, counted) => Err(Unknown::Contradicted),
         Some(class) => Ok(class),
-        None if classes.is_empty() => Err(Unknown::NeedsSecondAddress),
+        None if is_seen_alike(counted) => Ok(Mapping::EndpointIndependent),
+        None if classes.is_empty() && !is_cut_short => Err(Unknown::NeedsSecondAddress),
         None => Err(Unknown::NoAnswer),
     }
+}
+
+/// Whether servers at several addresses saw the same of one local endpoint, and none of any saw
+/// something else: then neither address nor port counts. If they differ, it may be either.
+fn is_seen_alike(counted: &[Counted<'_>]) -> bool {
+    let far = pairs(counted).any(|(one, other)| one.server.ip() != other.server.ip());
+    far && !speaks_against(Mapping::EndpointIndependent, counted)
+}
+
+/// Every two servers that were asked from one local endpoint.
+fn pairs<'a>(
+    counted: &'a [Counted<'a>],
+) -> impl Iterator<Item = (&'a Counted<'a>, &'a Counted<'a>)> {
+    let pairs = counted
+        .iter()
+        .enumerate()
+        .flat_map(|(place, one)| counted[place + 1..].iter().map(move |other| (one, other)));
+    pairs.filter(|(one, other)| one.answer.local == other.answer.local)
 }
 
 /// The class that a server's four endpoints show (RFC 5780 §4.3).
@@ -239,12 +270,7 @@ fn class(
 
 /// Whether what servers at several addresses saw cannot be, were this the class.
 fn speaks_against(class: Mapping, counted: &[Counted<'_>]) -> bool {
-    let pairs = counted
-        .iter()
-        .enumerate()
-        .flat_map(|(place, one)| counted[place + 1..].iter().map(move |other| (one, other)));
-    let mut pairs = pairs.filter(|(one, other)| one.answer.local == other.answer.local);
-    pairs.any(|(one, other)| {
+    pairs(counted).any(|(one, other)| {
         let same = one.answer.external == other.answer.external;
         let near = one.server.ip() == other.server.ip();
         match class {
@@ -380,6 +406,8 @@ mod tests {
             ([Some(1), None, Some(1), None], Ok(Mapping::EndpointIndependent)),
             ([Some(1), Some(1), Some(2), None], Ok(Mapping::AddressDependent)),
             ([Some(1), Some(2), None, None], Ok(Mapping::AddressAndPortDependent)),
+            ([Some(1), None, None, Some(1)], Ok(Mapping::EndpointIndependent)),
+            ([Some(1), None, None, Some(2)], Err(Unknown::NoAnswer)),
             ([Some(1), None, Some(2), None], Err(Unknown::NoAnswer)),
             ([Some(1), Some(1), None, None], Err(Unknown::NoAnswer)),
             ([Some(1), None, None, None], Err(Unknown::NoAnswer)),
@@ -399,6 +427,56 @@ mod tests {
             answer.local = end("192.168.1.3:4000");
         }
         assert_eq!(judge_stun(&asked).mapping.why(), Some(Unknown::NoAnswer));
+    }
+
+    #[test]
+    fn two_servers_at_two_addresses_that_saw_the_same_show_independence() {
+        let judged = |run: &Run| {
+            let mapping = judge_stun(run).mapping;
+            mapping.value().copied().ok_or_else(|| mapping.why().expect("it is unknown"))
+        };
+        let mut run = Run::default();
+        run.note(Instant::START, asked("10.0.0.1:1", None, Some(1), None));
+        assert_eq!(judged(&run), Err(Unknown::NeedsSecondAddress));
+        run.note(Instant::START, asked("10.0.0.1:2", None, Some(1), None));
+        assert_eq!(judged(&run), Err(Unknown::NeedsSecondAddress), "one address, two ports");
+        run.note(Instant::START, asked("10.0.0.9:1", None, Some(1), None));
+        assert_eq!(judged(&run), Ok(Mapping::EndpointIndependent));
+        run.note(Instant::START, asked("10.0.0.8:1", None, Some(2), None));
+        assert_eq!(judged(&run), Err(Unknown::NeedsSecondAddress), "address, port, or both");
+    }
+
+    #[test]
+    fn one_port_of_three_that_is_mapped_otherwise_contradicts_the_others() {
+        let mut run = four([1, 1, 1, 1].map(Some));
+        for (number, class) in [(1, [2; 4]), (2, [3, 3, 4, 4])] {
+            let mut more = four(class.map(Some));
+            for (_, fact) in &mut more.facts {
+                let Fact::Stun(StunAsked { outcome: StunOutcome::Answered(answer), .. }) = fact
+                else {
+                    panic!("all have answered");
+                };
+                answer.local.set_port(answer.local.port() + number);
+            }
+            run.facts.extend(more.facts);
+            let expected = if number == 1 { None } else { Some(Unknown::Contradicted) };
+            assert_eq!(judge_stun(&run).mapping.why(), expected);
+        }
+    }
+
+    #[test]
+    fn a_run_cut_short_does_not_ask_for_another_address() {
+        let mut run = Run::default();
+        run.note(Instant::START, asked("10.0.0.1:1", None, Some(1), None));
+        run.note(Instant::START, Fact::Trouble(Trouble::Interrupted));
+        assert_eq!(judge_stun(&run).mapping.why(), Some(Unknown::NoAnswer));
+    }
+
+    #[test]
+    fn an_address_that_could_not_be_asked_is_none_to_miss() {
+        let mut run = Run::default();
+        run.note(Instant::START, asked("10.0.0.1:1", None, Some(1), Some("10.0.0.2:2")));
+        assert_eq!(judge_stun(&run).mapping.why(), Some(Unknown::NeedsSecondAddress));
     }
 
     #[test]

@@ -44,6 +44,7 @@ impl fmt::Display for Trouble {
             }
             Self::Interrupted => write!(f, "interrupted: the verdict is partial"),
             Self::Host { what } => write!(f, "{what}"),
+            Self::StunServer { server, what } => write!(f, "STUN server {server}: {what}"),
         }
     }
 }

@@ -20,6 +20,8 @@ pub struct View<'a> {
     pub complete: bool,
     /// Until when answers to unsolicited SYNs were listened for.
     pub listened: Option<Instant>,
+    /// Whether STUN servers were asked instead of reflectors.
+    pub stun: bool,
     swallowed: bool,
     alone: bool,
 }
@@ -69,6 +71,7 @@ impl<'a> View<'a> {
             internal: Vec::new(),
             complete: false,
             listened: None,
+            stun: false,
             swallowed: false,
             alone: false,
         };
@@ -95,8 +98,9 @@ impl<'a> View<'a> {
                 self.effort = *effort;
                 self.internal.clone_from(internal);
             }
-            Fact::Alone { internal, .. } => {
+            Fact::Alone { internal, stun, .. } => {
                 self.alone = true;
+                self.stun = !stun.is_empty();
                 self.internal.clone_from(internal);
             }
             Fact::Chose(remotes) => self.remotes = Some(*remotes),

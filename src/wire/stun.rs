@@ -104,6 +104,11 @@ impl Message {
         Self { class: Class::Request, transaction, attributes: Vec::new() }
     }
 
+    /// A Binding indication, which nobody answers.
+    pub const fn indication(transaction: Transaction) -> Self {
+        Self { class: Class::Indication, transaction, attributes: Vec::new() }
+    }
+
     /// A response to `request`.
     pub const fn response(request: &Self, class: Class, attributes: Vec<Attribute>) -> Self {
         Self { class, transaction: request.transaction, attributes }

@@ -168,6 +168,16 @@ impl Running {
         Self { child: command.spawn().unwrap(), since: Instant::now() }
     }
 
+    /// The same with a pipe at its stdin, which stays open until [`Running::close_stdin`].
+    pub fn start_with_stdin(mut command: Command) -> Self {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self { child: command.spawn().unwrap(), since: Instant::now() }
+    }
+
+    pub fn close_stdin(&mut self) {
+        drop(self.child.stdin.take());
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
     }

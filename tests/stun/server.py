@@ -57,6 +57,11 @@ def serve(connection, remote, how):
                 length = 20 + struct.unpack("!H", read[2:4])[0]
                 if len(read) < length:
                     break
+                # An indication, which nobody answers.
+                if read[:2] == b"\x00\x11":
+                    print("indication", flush=True)
+                    read = read[length:]
+                    continue
                 number += 1
                 connection.sendall(answers(how, read[8:20], *remote[:2], number))
                 read = read[length:]
