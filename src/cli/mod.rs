@@ -13,6 +13,7 @@ mod punch;
 mod request;
 mod run;
 mod screen;
+mod serve;
 mod shell;
 mod stun;
 

@@ -317,6 +317,11 @@ impl Party for Agreed {
             {
                 self.steps.push_back(Step::Close(flow, How::Fin));
             }
+            (event @ (Event::Interrupted | Event::HostFailed(_)), Phase::Punching(direct)) => {
+                direct.handle(now, event);
+                // Whoever wants to go waits for nobody's report.
+                self.peer_is_done = true;
+            }
             (event, Phase::Punching(direct)) => direct.handle(now, event),
             (Event::Accepted { flow, local, remote }, _) => self.joined(now, flow, local, remote),
             (Event::Opened { flow, local }, _) => {

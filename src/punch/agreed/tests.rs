@@ -82,6 +82,23 @@ fn whoever_connects_to_a_stranger_says_so_and_ends() {
     assert!(matches!(steps[..], [Step::Note(_), Step::Done]), "{steps:?}");
 }
 
+#[test]
+fn an_interrupted_end_waits_for_no_report() {
+    let meet = Meet::Listen(end(5385));
+    let mut party = Agreed::new(appointment(meet, 7000));
+    drain(&mut party, Instant::START);
+    party.handle(Instant::START, joined(meet));
+    let go = Signal::Go { at: None, clocks: Clocks::default() };
+    for signal in [Signal::Hello { version: VERSION, port: 7001, external: None }, go] {
+        drain(&mut party, Instant::START);
+        party.handle(Instant::START, Event::Read(stream_of(meet), to_line(&signal)));
+    }
+    let steps = drain(&mut party, Instant::START);
+    assert!(steps.iter().any(|step| matches!(step, Step::Open { .. })), "{steps:?}");
+    party.handle(Instant::START, Event::Interrupted);
+    assert_eq!(drain(&mut party, Instant::START).last(), Some(&Step::Done));
+}
+
 /// Two ends, the stream between them, and the true time.
 struct Pair {
     parties: [Agreed; 2],
