@@ -1,6 +1,7 @@
 //! For every behaviour that can exist, in fair weather, the verdict is exactly what of it can be
 //! observed. And little cannot: at most a tenth of all behaviours look like another one.
 
+mod axes;
 mod observable;
 mod row;
 
@@ -8,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use axes::{FILTERINGS, MAPPINGS};
 use observable::{Observation, Together, Vantage, found, is_error, observable};
 use tso_probe::engine::Effort;
 use tso_probe::nat::{
@@ -20,13 +22,6 @@ use tso_probe::verdict::{Unknown, judge};
 
 const DELAY: Duration = Duration::from_millis(50);
 
-const MAPPINGS: [Mapping; 3] =
-    [Mapping::EndpointIndependent, Mapping::AddressDependent, Mapping::AddressAndPortDependent];
-const FILTERINGS: [Filtering; 3] = [
-    Filtering::EndpointIndependent,
-    Filtering::AddressDependent,
-    Filtering::AddressAndPortDependent,
-];
 const PORTS: [Assignment; 7] = [
     Assignment::Preservation(Sharing::Exclusive),
     Assignment::Preservation(Sharing::Overlapping),

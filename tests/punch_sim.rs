@@ -1,9 +1,10 @@
 //! Two ends punch on virtual time, through every pair of behaviours and in any weather. Without loss
-//! what is said is what must happen; with it, it is right or says less, and never wrong.
+//! what is said is what must happen; with it, it is right or says less, but for a fault that is known.
 //!
 //! `TSO_PROBE_PUNCHES` says how many are run in bad weather, `TSO_PROBE_PUNCH` that only this one is,
 //! with all that it left.
 
+mod axes;
 #[path = "punch_sim/expected.rs"]
 mod expected;
 #[path = "punch_sim/truth.rs"]
@@ -12,13 +13,13 @@ mod truth;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{env, thread};
 
+use axes::{FILTERINGS, MAPPINGS};
 use expected::{Expected, Path, expected};
 use rand::seq::IndexedRandom;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use tso_probe::nat::{
-    Answer, Assignment, Behaviour, CrossingSegment, Filtering, HOLD, Knobs, Mapping, Sharing,
-    Unsolicited,
+    Answer, Assignment, Behaviour, CrossingSegment, HOLD, Knobs, Sharing, Unsolicited,
 };
 use tso_probe::sim::{Aiming, End, Loss, PunchLayout, Weather, punch};
 use tso_probe::tcp::{Opening, Outcome, Profile, Side};
@@ -31,13 +32,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 const PROFILES: [Profile; 5] =
     [Profile::Rfc9293, Profile::Linux, Profile::LinuxOld, Profile::Bsd, Profile::Rfc793LastLine];
-const MAPPINGS: [Mapping; 3] =
-    [Mapping::EndpointIndependent, Mapping::AddressDependent, Mapping::AddressAndPortDependent];
-const FILTERINGS: [Filtering; 3] = [
-    Filtering::EndpointIndependent,
-    Filtering::AddressDependent,
-    Filtering::AddressAndPortDependent,
-];
 const PORTS: [Assignment; 6] = [
     Assignment::Preservation(Sharing::Exclusive),
     Assignment::Preservation(Sharing::Overlapping),
@@ -208,10 +202,11 @@ fn same_seed_same_run() {
     assert_eq!(punch(&layout), punch(&layout));
 }
 
-/// Beyond these, some 3 in 100,000 are wrong where only one end has a connection, half-open, and its
-/// peer has gone on to another attempt: number 40,241 is the first.
+/// This bound hides a fault that is known: some 3 in 100,000 storms are wrong by the packets alone,
+/// where only one end has a connection, half-open, and its peer has gone on to another attempt. Number
+/// 40,241 is the first.
 #[test]
-fn in_any_weather_nothing_wrong_is_said() {
+fn in_the_first_storms_nothing_wrong_is_said() {
     let punches = number("TSO_PROBE_PUNCHES").unwrap_or(30_000);
     if let Some(one) = number("TSO_PROBE_PUNCH") {
         return show(one);

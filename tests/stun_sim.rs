@@ -1,19 +1,13 @@
 //! For every behaviour that can exist, what the STUN probe says of the mapping is the mapping.
 
-use tso_probe::nat::{
-    Assignment, Behaviour, Fallback, Filtering, Knobs, Mapping, Sharing, Unsolicited,
-};
+mod axes;
+
+use axes::{FILTERINGS, MAPPINGS};
+use tso_probe::nat::{Assignment, Behaviour, Fallback, Knobs, Mapping, Sharing, Unsolicited};
 use tso_probe::sim::{Loss, StunLayout, Weather, stun};
 use tso_probe::time::Duration;
 use tso_probe::verdict::{Unknown, judge_stun};
 
-const MAPPINGS: [Mapping; 3] =
-    [Mapping::EndpointIndependent, Mapping::AddressDependent, Mapping::AddressAndPortDependent];
-const FILTERINGS: [Filtering; 3] = [
-    Filtering::EndpointIndependent,
-    Filtering::AddressDependent,
-    Filtering::AddressAndPortDependent,
-];
 const PORTS: [Assignment; 7] = [
     Assignment::Preservation(Sharing::Exclusive),
     Assignment::Preservation(Sharing::Overlapping),

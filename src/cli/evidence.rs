@@ -83,9 +83,9 @@ fn failure(path: &Path, why: &io::Error) -> Failure {
         io::ErrorKind::NotFound => "make its directory first, or give another path",
         io::ErrorKind::StorageFull => "make room, or give a path on another disk",
         io::ErrorKind::IsADirectory => "give a file's path, not a directory's",
-        _ => "give --evidence a path that you may write to, for example /tmp/nat.pcapng",
+        _ => "give a path that you may write to, such as one in /tmp",
     };
-    Failure::new(format!("cannot write the evidence to {}: {why}", path.display()), hint)
+    Failure::new(format!("cannot write {}: {why}", path.display()), hint)
 }
 
 #[cfg(test)]
@@ -107,7 +107,7 @@ mod tests {
     fn a_path_that_cannot_be_written_is_told_before_the_run() {
         let directory = scratch("refused");
         let failure = check(&directory.join("none/nat.pcapng")).expect_err("no such directory");
-        assert!(failure.error.starts_with("cannot write the evidence to "), "{failure}");
+        assert!(failure.error.starts_with("cannot write "), "{failure}");
         assert_eq!(failure.hint, "make its directory first, or give another path");
         assert_eq!(check(&directory.join("nat.pcapng")), Ok(()));
         assert_eq!(fs::read_dir(&directory).expect("it is there").count(), 0);

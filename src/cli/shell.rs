@@ -6,19 +6,18 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
-use std::sync::mpsc::channel;
-use std::thread;
+use std::sync::mpsc::Sender;
 
 use super::exit::Exit;
 use super::failure::Failure;
 use super::request::Shell;
 use super::run::{LAB_DELAY, nat};
-use crate::lab::{Server, Single, SinglePlan, with_single};
+use crate::lab::{Server, Single, SinglePlan, served, with_single};
 use crate::live::Stop;
 use crate::os::child::{self, Child};
 use crate::os::poll::Waker;
 use crate::os::signals::Signals;
-use crate::os::{self, entropy, privilege};
+use crate::os::{entropy, privilege};
 use crate::rendezvous::{CONTROL_PORT, PROBE_PORTS, STUN_PORTS};
 use crate::serve::{self, Site};
 use crate::sim::Weather;
@@ -44,7 +43,13 @@ pub fn shell(request: &Shell) -> Result<Exit, Failure> {
     let code = with_single(&plan, |lab| {
         let surroundings = Surroundings::of(lab);
         command.envs(surroundings.variables());
-        served(&lab.server, || {
+        let serve = |tell: Sender<()>, stop: &Waker| {
+            serve::serve(&site(&lab.server), Stop::Waker(stop), || {
+                // Whoever waits has gone if it fails.
+                let _ = tell.send(());
+            })
+        };
+        served(&lab.server, &serve, || {
             // Whoever reads no greeting has the variables.
             let _ = io::stderr().write_all(surroundings.greeting(&request.modelled.nat).as_bytes());
             let code = Child::start(command, &lab.end.namespace, &signals)?.wait(&signals)?;
@@ -55,29 +60,6 @@ pub fn shell(request: &Shell) -> Result<Exit, Failure> {
         })
     })?;
     Ok(Exit::Program(code))
-}
-
-/// Does `work` while the server serves.
-fn served<T>(server: &Server, work: impl FnOnce() -> os::Result<T>) -> os::Result<T> {
-    let stop = Waker::new()?;
-    thread::scope(|scope| {
-        let (tell, told) = channel();
-        let until = &stop;
-        let serving = scope.spawn(move || {
-            server.namespace.enter_thread()?;
-            serve::serve(&site(server), Stop::Waker(until), || {
-                let _ = tell.send(());
-            })
-        });
-        let end = stop.at_end();
-        // A server that could not begin drops its end, and says why when it is joined.
-        let done = told.recv().ok().map(|()| work());
-        drop(end);
-        let served = serving.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        let stillborn = || os::Error::text("start", "the lab's server", "it ended before it began");
-        served?;
-        done.ok_or_else(stillborn)?
-    })
 }
 
 /// The program that was asked for, or the user's shell.

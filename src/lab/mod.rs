@@ -9,5 +9,5 @@ mod topology;
 
 pub use classify::{Lab, classify};
 pub use pair::{Pair, PairPlan, Single, SinglePlan, with_pair, with_single};
-pub use punch::{Meeting, Met, Timing, punch};
+pub use punch::{Meeting, Met, Timing, punch, served};
 pub use topology::{End, INTERFACE, Server};

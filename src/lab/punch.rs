@@ -161,8 +161,12 @@ fn unlearnt(end: &End) -> Error {
     Error::text("learn the external endpoint of", end.internal, why)
 }
 
-/// Does `work` while something is served on the server, from when it is ready.
-fn served<T>(
+/// Does `work` while something is served on the server, from when it says that it is ready until it
+/// is woken.
+///
+/// # Errors
+/// When it cannot be served, or what `work` fails with.
+pub fn served<T>(
     server: &Server,
     serve: &(dyn Fn(Sender<()>, &Waker) -> os::Result<()> + std::marker::Sync),
     work: impl FnOnce() -> os::Result<T>,
