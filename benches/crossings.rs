@@ -38,7 +38,7 @@ fn main() {
     println!("|---|---|---|---|---|---|---|---|---|---|---|");
     for delay in DELAYS_US.map(Duration::from_micros) {
         let weather = Weather { delay, ..Weather::default() };
-        let plan = PairPlan { a: None, b: None, weather, seed: 7 };
+        let plan = PairPlan { a: None, b: None, shared: None, weather, seed: 7 };
         let rows = lab::with_pair(&plan, |pair| Ok(rows(pair, delay, openings)));
         rows.expect("root can build a lab").iter().for_each(|row| println!("{row}"));
     }

@@ -53,8 +53,47 @@ const OTHERS: &[Test] = &[
     ("a_nat_that_maps_each_peer_elsewhere_does_not_open", symmetric),
     ("the_picture_and_the_evidence_show_both_ends", shown),
     ("what_each_end_alone_would_say_fits_the_truth", alone),
+    ("behind_one_nat_it_opens_if_that_hairpins", same_nat),
+    ("within_a_carriers_nat_it_opens_if_that_hairpins", nested),
     ("a_nat_that_is_none_is_an_error_with_a_hint", misnamed),
 ];
+
+/// A packet to one's own NAT has to be turned around there (RFC 5382 REQ-8).
+fn same_nat() -> Result<(), Failed> {
+    for (shared, opens) in [
+        ("linux,hairpinning=external-source", true),
+        ("linux,hairpinning=unsupported", false),
+        // What comes is from another endpoint than was written to.
+        ("full-cone,hairpinning=internal-source", false),
+        ("linux-kernel", false),
+    ] {
+        behind(shared, ["none", "none"], opens)?;
+    }
+    Ok(())
+}
+
+fn nested() -> Result<(), Failed> {
+    for (nats, shared, opens) in [
+        (["linux", "openwrt"], "cgn,hairpinning=external-source", true),
+        (["linux-kernel", "none"], "rfc5382", true),
+        (["linux", "none"], "cgn,hairpinning=unsupported", false),
+        (["double-nat", "openwrt-kernel"], "openwrt-kernel", false),
+    ] {
+        behind(shared, nats, opens)?;
+    }
+    Ok(())
+}
+
+fn behind(shared: &str, [a, b]: [&str; 2], opens: bool) -> Result<(), Failed> {
+    let (a, b) = (format!("A={a}"), format!("B={b}"));
+    let output = run(&[&a, &b, "--behind", shared, "--delay", "5ms", "--timeout", "2s", "--json"])?;
+    let answer: Value = serde_json::from_slice(&output.stdout)?;
+    let is_open = output.status.code() == Some(0) && answer["outcome"] == "open";
+    let is_shut = output.status.code() == Some(1) && answer["outcome"] != "open";
+    let is_shut = is_shut && answer["diagnosis"]["cause"] == "same-nat";
+    let as_expected = if opens { is_open } else { is_shut };
+    if as_expected { Ok(()) } else { Err(format!("{a} {b} {shared}: {answer:#}").into()) }
+}
 
 fn run(arguments: &[&str]) -> Result<Output, Failed> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tso-probe"));

@@ -259,7 +259,7 @@ fn played(role: &str) -> Running {
 fn in_pair<T>(nats: [&str; 2], work: impl FnOnce(&Pair) -> T) -> T {
     let [a, b] = nats.map(|name| (name != "none").then(|| name.parse().unwrap()));
     let weather = Weather { delay: DELAY, ..Weather::default() };
-    let plan = PairPlan { a, b, weather, seed: 5382 };
+    let plan = PairPlan { a, b, shared: None, weather, seed: 5382 };
     with_pair(&plan, |pair| Ok(work(pair))).unwrap()
 }
 

@@ -34,6 +34,7 @@ const TESTS: &[(&str, fn())] = &[
     ("a_connection_that_is_there_already_is_named", there_already),
     ("a_port_that_somebody_listens_on_is_an_error", taken),
     ("a_connection_with_oneself_is_none", oneself),
+    ("the_next_hop_is_met_before_the_shot", next_hop),
     ("without_privilege_it_opens_and_says_what_it_did_not_see", unprivileged),
     ("ends_that_agree_by_their_clocks_say_the_same", || agreed("clock")),
     ("ends_that_agree_by_half_a_round_trip_say_the_same", || agreed("rtt")),
@@ -71,6 +72,18 @@ fn punching(network: &Network, host: &str, peer: &str, at: &str, more: &[&str]) 
 fn punching_from(network: &Network, host: &str, peer: &str, at: &str, more: &[&str]) -> Running {
     let all = [&["punch", "--json", "--peer", peer, "--at", at], more].concat();
     Running::start(network.tso_probe(host, &all))
+}
+
+/// Else the SYN would wait in this host for the answer of the router.
+fn next_hop() {
+    let network = routed();
+    network.sh("ip -n $P-in neigh flush all");
+    let neighbours = || network.sh("ip -n $P-in neigh show 192.168.1.1");
+    assert_eq!(neighbours(), "");
+    let waits = punching(&network, "in", OUTSIDE, "+1h", &[]);
+    let met = within(PATIENCE, || neighbours().contains("REACHABLE"));
+    assert!(met, "{}", neighbours());
+    drop(waits);
 }
 
 /// Both ends to their end, a's departure and b's.

@@ -72,7 +72,7 @@ fn as_predicted(answer: &Answer) -> Result<Value, Failed> {
 fn willing_peer() -> Result<(), Failed> {
     let nat = "rfc5382,ports=random".parse().unwrap();
     let weather = Weather { delay: Duration::from_millis(10), ..Weather::default() };
-    let plan = PairPlan { a: Some(nat), b: None, weather, seed: 5 };
+    let plan = PairPlan { a: Some(nat), b: None, shared: None, weather, seed: 5 };
     let answers = with_pair(&plan, |pair| {
         let [a, b] = &pair.ends;
         let (on, server) = (b.external.to_string(), pair.server.addresses[0].to_string());

@@ -30,6 +30,10 @@ pub struct LabRunArgs {
     /// The NATs that the two hosts are behind, as A=NAT B=NAT; 'none' for a public host
     #[arg(value_name = "A=NAT B=NAT", num_args = 2, required_unless_present = "json_schema")]
     pub nats: Vec<String>,
+    /// One NAT more before both hosts and their NATs: a carrier's, or, where they have none of their
+    /// own, the one that both are behind
+    #[arg(long, value_name = "NAT")]
+    pub behind: Option<String>,
     /// One-way delay between the two NATs: 40ms, 1.5s
     #[arg(long, value_name = "TIME", value_parser = parse_delay)]
     pub delay: Option<Duration>,
@@ -68,6 +72,7 @@ pub struct LabRunArgs {
 pub struct LabRun {
     a: Option<Nat>,
     b: Option<Nat>,
+    shared: Option<Nat>,
     delay: Duration,
     timing: Timing,
     timeout: Duration,
@@ -82,11 +87,13 @@ impl LabRun {
     /// If they name no NATs.
     pub fn new(args: LabRunArgs) -> Result<Self, Failure> {
         let [a, b] = named_nats(&args.nats)?;
+        let shared = args.behind.as_deref().map(nat).transpose()?;
         let form = Form::new(args.json);
         let (svg, evidence, verbosity) = (args.svg, args.evidence, args.verbose);
         Ok(Self {
             a,
             b,
+            shared,
             delay: args.delay.unwrap_or(LAB_DELAY),
             timing: args.sync.map_or(Timing::Skewed(args.skew), |by| Timing::Agreed(by.into())),
             timeout: args.timeout,
@@ -142,7 +149,8 @@ pub fn lab_run(request: &LabRun) -> Result<Exit, Failure> {
     let progress = Progress::new(request.output.verbosity);
     progress.say("building the lab, learning the external endpoints");
     let weather = Weather { delay: request.delay, ..Weather::default() };
-    let pair = PairPlan { a: request.a.clone(), b: request.b.clone(), weather, seed };
+    let [a, b, shared] = [&request.a, &request.b, &request.shared].map(Clone::clone);
+    let pair = PairPlan { a, b, shared, weather, seed };
     let (timing, patience, ports) = (request.timing, request.timeout, Meeting::PORTS);
     let meeting = Meeting { timing, patience, tries: None, ports };
     let started = clock::realtime();
@@ -170,5 +178,6 @@ Both hosts first learn their external endpoints from a server in the lab, then p
 NAT is a preset ('tso-probe lab list'), knobs (mapping=apdm,filtering=adf), or both (openwrt,hold=6s).
 
   tso-probe lab run A=openwrt B=linux-kernel --delay 40ms
+  tso-probe lab run A=none B=none --behind linux,hairpinning=external-source
 
 Exit codes: 0 open, 1 not open, 2 the lab could not be built.";

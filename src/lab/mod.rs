@@ -5,6 +5,7 @@ mod classify;
 mod forward;
 mod pair;
 mod punch;
+mod site;
 mod topology;
 
 pub use classify::{Lab, classify};

@@ -22,6 +22,8 @@ pub struct PairPlan {
     pub a: Option<Nat>,
     /// What stands before the second end.
     pub b: Option<Nat>,
+    /// What stands before both of these, if anything does.
+    pub shared: Option<Nat>,
     /// What each link does to packets, each way: those between the ends' NATs, and those between
     /// each of them and the server.
     pub weather: Weather,
@@ -66,9 +68,12 @@ pub struct Single {
 /// what `work` fails with.
 pub fn with_pair<T>(plan: &PairPlan, work: impl FnOnce(&Pair) -> os::Result<T>) -> os::Result<T> {
     let mut topology = Topology::default();
-    let a = topology.end(&HOME_A, plan.a.as_ref(), plan.seed)?;
-    let b = topology.end(&HOME_B, plan.b.as_ref(), !plan.seed)?;
-    let pair = Pair { ends: [a, b], server: topology.server()? };
+    let [a, b] = [plan.a.as_ref(), plan.b.as_ref()];
+    let ends = match &plan.shared {
+        Some(shared) => topology.ends_behind(shared, [a, b], plan.seed)?,
+        None => [topology.end(&HOME_A, a, plan.seed)?, topology.end(&HOME_B, b, !plan.seed)?],
+    };
+    let pair = Pair { ends, server: topology.server()? };
     topology.run(plan.weather, plan.seed, || work(&pair))
 }
 

@@ -154,7 +154,10 @@ impl Station {
     /// Without the privilege to capture.
     pub fn watch(&mut self, endpoint: Endpoint, towards: Endpoint) -> os::Result<()> {
         self.claims.insert(endpoint);
-        let interface = link::route_to(towards.ip())?.interface;
+        let route = link::route_to(towards.ip())?;
+        // Without the privilege the first packet may be late, which its own time stamp then says.
+        let _ = link::meet_next_hop(&route, towards.ip());
+        let interface = route.interface;
         self.captures = vec![Capture::open(&interface, &self.filter())?];
         self.interfaces = vec![interface];
         Ok(())

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use netlink_bindings::{
     rt_addr::{self, Ifaddrmsg},
     rt_link::{self, Ifinfomsg},
+    rt_neigh::{self, Ndmsg},
     rt_route::{self, RtmType, Rtmsg},
     traits::NetlinkRequest,
 };
@@ -128,6 +129,25 @@ pub fn route_to(destination: IpAddr) -> Result<Route> {
             .of_kind(Kind::Unroutable)
             .with_hint("is this host online? see `ip route get`")
     })
+}
+
+/// Lets the kernel ask for the link address of a route's next hop, if it does not know it, so that the
+/// first packet need not wait for the answer. Nothing else is sent, and the answer is not waited for.
+///
+/// # Errors
+/// [`Kind::Privilege`] without `CAP_NET_ADMIN`.
+pub fn meet_next_hop(route: &Route, destination: IpAddr) -> Result<()> {
+    let next_hop = route.gateway.unwrap_or(destination);
+    let header = Ndmsg {
+        ndm_family: family_of(next_hop),
+        ndm_ifindex: signed_index_of(&route.interface)?,
+        // As if it were used.
+        ndm_flags: libc::NTF_USE,
+        ..Default::default()
+    };
+    let mut request = rt_neigh::Request::new().set_create().op_newneigh_do(&header);
+    request.encode().push_dst(next_hop);
+    acknowledged(&request).map_err(|e| failed("ask for the link address of", next_hop, &e))
 }
 
 /// The number of the routing table that says how to get to `destination`.

@@ -30,6 +30,8 @@ pub struct Home {
     pub gateway: IpAddr,
     /// Those of a NAT within another one.
     pub between: [IpAddr; 2],
+    /// Those of a NAT within two others.
+    pub innermost: [IpAddr; 2],
     /// Those of the outermost NAT; the first is the host's own where there is no NAT.
     pub external: [IpAddr; 2],
 }
@@ -39,6 +41,7 @@ pub const HOME_A: Home = Home {
     internal: INTERNAL,
     gateway: IpAddr::V4(Ipv4Addr::new(192, 168, 1, 1)),
     between: BETWEEN,
+    innermost: [IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2)), IpAddr::V4(Ipv4Addr::new(10, 0, 0, 3))],
     external: EXTERNAL,
 };
 /// The second end.
@@ -49,6 +52,7 @@ pub const HOME_B: Home = Home {
     ],
     gateway: IpAddr::V4(Ipv4Addr::new(192, 168, 2, 1)),
     between: [IpAddr::V4(Ipv4Addr::new(100, 64, 1, 2)), IpAddr::V4(Ipv4Addr::new(100, 64, 1, 3))],
+    innermost: [IpAddr::V4(Ipv4Addr::new(10, 0, 1, 2)), IpAddr::V4(Ipv4Addr::new(10, 0, 1, 3))],
     external: [
         IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1)),
         IpAddr::V4(Ipv4Addr::new(203, 0, 113, 2)),
@@ -56,6 +60,16 @@ pub const HOME_B: Home = Home {
 };
 
 impl Home {
+    /// The same behind one NAT more, which has the external address: whether there is a NAT of its
+    /// own makes a difference, since the host is next to that NAT if not.
+    #[must_use]
+    pub const fn within(self, has_nat: bool) -> Self {
+        match has_nat {
+            true => Self { between: self.innermost, external: self.between, ..self },
+            false => Self { external: self.internal, ..self },
+        }
+    }
+
     /// Each NAT of a row, the innermost first, with its external addresses: two if it spreads its
     /// bindings over several.
     pub fn externals<'a>(

@@ -32,7 +32,7 @@ pub fn windows(
         let (name_a, name_b) = (Window::name(a.as_ref()), Window::name(b.as_ref()));
         progress.say(&format!("building a lab with A={name_a} and B={name_b}"));
         let weather = Weather { delay, ..Weather::default() };
-        let plan = PairPlan { a: a.clone(), b: b.clone(), weather, seed };
+        let plan = PairPlan { a: a.clone(), b: b.clone(), shared: None, weather, seed };
         let verdict = lab::with_pair(&plan, |pair| sweep(pair, &plan, &signals, progress))?;
         let delay_ms = Some(delay.as_secs_f64() * 1e3);
         Ok(Window { a: name_a, b: name_b, delay_ms, verdict })

@@ -43,6 +43,8 @@ pub enum Cause {
     OtherPort,
     /// The SYNs crossed, and no answer to our SYN,ACK came.
     SynAckLost,
+    /// Both ends are behind one NAT, which does not turn packets around as it should.
+    SameNat,
     /// A reset answered our SYN.
     Reset,
     /// An ICMP error answered our SYN.
@@ -58,11 +60,13 @@ pub fn diagnosis(ends: &Ends, run: &Run, outcome: Outcome) -> Option<Diagnosis> 
     if outcome == Outcome::Open && !ends.is_self_connect() {
         return None;
     }
-    ends.all.iter().find_map(|(side, end)| of_end(*side, end, run))
+    ends.all.iter().find_map(|(side, end)| {
+        let peer = ends.all.get(&side.opposite());
+        of_end(View { side: *side, end, peer, run })
+    })
 }
 
-fn of_end(side: Side, end: &End, run: &Run) -> Option<Diagnosis> {
-    let view = View { side, end, run };
+fn of_end(view: View<'_>) -> Option<Diagnosis> {
     let causes = [
         View::self_connect,
         View::interrupted,
@@ -71,6 +75,7 @@ fn of_end(side: Side, end: &End, run: &Run) -> Option<Diagnosis> {
         View::not_sent,
         View::other_port,
         View::syn_ack_lost,
+        View::same_nat,
         View::reset,
         View::icmp_error,
         View::nothing_arrived,
@@ -81,6 +86,8 @@ fn of_end(side: Side, end: &End, run: &Run) -> Option<Diagnosis> {
 struct View<'a> {
     side: Side,
     end: &'a End,
+    /// The other end, if it was run as well or has told what it saw.
+    peer: Option<&'a End>,
     run: &'a Run,
 }
 
@@ -205,6 +212,31 @@ impl<'a> View<'a> {
         let frames = [vec![came], sent.clone()].concat();
         (!sent.is_empty() && !answered)
             .then(|| self.told(Cause::SynAckLost, frames, because, advice))?
+    }
+
+    fn same_nat(&self) -> Option<Diagnosis> {
+        let (local, aimed_at, peer) = (self.end.local, self.end.aimed_at, self.peer?);
+        let is_shared = peer.aimed_at.ip() == aimed_at.ip() && local.ip() != aimed_at.ip();
+        let came = self.records(true).filter(|(_, record)| {
+            let is_syn = record.packet.segment().is_some_and(|came| came.is_bare_syn());
+            is_syn && record.packet.endpoints() == Some((peer.local, local))
+        });
+        let came: Vec<_> = came.map(|(frame, _)| frame).collect();
+        let how = match came.is_empty() {
+            true => "does not turn their packets around".to_owned(),
+            false => format!("turns their packets around with their internal source, {}", peer.local),
+        };
+        let because = format!(
+            "both ends are behind one NAT, {}, which {how} (RFC 5382 REQ-8)",
+            aimed_at.ip()
+        );
+        let advice = format!(
+            "aim at the peer's internal endpoint, {}, if it is to be reached from \
+                              this network; else a NAT with hairpinning is needed",
+            peer.local
+        );
+        let frames = if came.is_empty() { self.syns_left() } else { came };
+        is_shared.then(|| self.told(Cause::SameNat, frames, because, advice))?
     }
 
     fn reset(&self) -> Option<Diagnosis> {
