@@ -24,7 +24,7 @@ use tso_probe::nat::{
 use tso_probe::sim::{Aiming, End, Loss, PunchLayout, Weather, punch};
 use tso_probe::tcp::{Opening, Outcome, Profile, Side};
 use tso_probe::time::{Duration, Instant};
-use tso_probe::verdict::{Missed, PunchVerdict, Socket, judge_punch};
+use tso_probe::verdict::{Between, Missed, Outlook, PunchVerdict, Socket, judge_punch, outlook};
 
 const DELAY: Duration = Duration::from_millis(50);
 const FIRST: Instant = Instant::from_millis(2_000);
@@ -115,6 +115,37 @@ fn without_loss_what_is_said_is_what_must_happen() {
     report(&wrong, pairs);
     assert!(undetermined * 4 < pairs, "{undetermined} of {pairs} are not derived");
     assert!(crossed * 12 > pairs, "{crossed} of {pairs} cross");
+}
+
+/// Both leave at once, aimed at what a server saw.
+#[test]
+fn what_is_expected_of_two_rows_of_nats_becomes_of_them() {
+    let all = behaviours();
+    // Prime to the number of behaviours: all of them come to meet.
+    let every = 7;
+    let uncertain = AtomicUsize::new(0);
+    let wrong = at_once(all.len() * all.len() / every, |number| {
+        let pair = number * every;
+        let nats = [&all[pair / all.len()], &all[pair % all.len()]];
+        let profiles = [PROFILES[number % 4], PROFILES[number / 4 % 4]];
+        let layout = layout(nats, Side::A, Duration::ZERO, Aiming::AsSeen, profiles, number as u64);
+        let [a, b] = nats.map(|nat| nat.iter().map(Behaviour::knobs).collect::<Vec<_>>());
+        let expected = outlook(&Between { a, b, shared: Vec::new() });
+        let verdict = judge_punch(&punch(&layout));
+        let opens = verdict.outcome == Outcome::Open;
+        if expected == Outlook::Uncertain {
+            uncertain.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        (opens != (expected == Outlook::Opens)).then(|| {
+            let knobs = nats.map(|nat| nat.as_ref().map(Behaviour::knobs));
+            format!("{number}: {:?}, expected {expected:?}\n {knobs:#?}", verdict.outcome)
+        })
+    });
+    let punches = all.len() * all.len() / every;
+    report(&wrong, punches);
+    let uncertain = uncertain.into_inner();
+    assert!(uncertain * 3 < punches, "of {uncertain} of {punches} nothing is expected");
 }
 
 fn layout<'a>(

@@ -154,12 +154,21 @@ pub fn port_assignment(
         return Err(Unknown::Contradicted);
     }
     let (value, step) = match row(&ports(given)) {
-        Row::Along(step) => (PortAssignment::Sequential, Some(step)),
+        Row::Along(step) => {
+            (PortAssignment::Sequential, Some(step).filter(|step| !may_be_parity(given, *step)))
+        }
         Row::Near => (PortAssignment::Sequential, None),
         Row::Scattered => (PortAssignment::Random, None),
         Row::Disordered => return Err(Unknown::Contradicted),
     };
     Ok(assigned(value, step, given.to_vec()))
+}
+
+/// Whether the step may be that of a NAT which keeps parity: it goes by even steps while all internal
+/// ports are even, or all odd (RFC 4787 §4.2.2).
+fn may_be_parity(given: &[Given], step: i32) -> bool {
+    let odd = |given: &Given| given.internal.port() % 2;
+    step % 2 == 0 && given.windows(2).all(|pair| odd(&pair[0]) == odd(&pair[1]))
 }
 
 fn assigned(

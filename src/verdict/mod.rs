@@ -11,6 +11,7 @@ mod finding;
 mod hairpin;
 mod liveness;
 mod mapping;
+mod outlook;
 mod punch;
 mod row;
 mod rulings;
@@ -31,6 +32,7 @@ pub use finding::{
     Prediction, Proof, Unknown, UnsolicitedSynFinding,
 };
 
+pub use outlook::{Between, Outlook, outlook};
 pub use punch::{
     Alone, Attempt, Cause, Diagnosis, Measured, Missed, PunchEnd, PunchVerdict, Socket,
     StateChange, StateSource, Testimony, Timing, TraceLine, Witnesses, judge_punch,

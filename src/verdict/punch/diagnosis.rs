@@ -224,7 +224,9 @@ impl<'a> View<'a> {
         let came: Vec<_> = came.map(|(frame, _)| frame).collect();
         let how = match came.is_empty() {
             true => "does not turn their packets around".to_owned(),
-            false => format!("turns their packets around with their internal source, {}", peer.local),
+            false => {
+                format!("turns their packets around with their internal source, {}", peer.local)
+            }
         };
         let because = format!(
             "both ends are behind one NAT, {}, which {how} (RFC 5382 REQ-8)",
