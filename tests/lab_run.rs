@@ -55,6 +55,10 @@ const OTHERS: &[Test] = &[
     ("what_each_end_alone_would_say_fits_the_truth", alone),
     ("behind_one_nat_it_opens_if_that_hairpins", same_nat),
     ("within_a_carriers_nat_it_opens_if_that_hairpins", nested),
+    ("every_placement_opens_as_is_expected_of_its_nats", || placements("linux", 6)),
+    ("where_ports_are_random_no_two_nats_are_crossed", || {
+        placements("mapping=apdm,filtering=apdf,ports=random", 2)
+    }),
     ("a_nat_that_is_none_is_an_error_with_a_hint", misnamed),
 ];
 
@@ -82,6 +86,20 @@ fn nested() -> Result<(), Failed> {
         behind(shared, nats, opens)?;
     }
     Ok(())
+}
+
+/// So many of the placements open.
+fn placements(nat: &str, opens: usize) -> Result<(), Failed> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tso-probe"));
+    let output = command.args(["lab", "placements", nat, "--trials", "2", "--json"]).output()?;
+    let answer: Value = serde_json::from_slice(&output.stdout)?;
+    let schema = include_str!("../docs/lab-placements.schema.json");
+    let schema = jsonschema::draft202012::new(&serde_json::from_str(schema)?)?;
+    schema.validate(&answer).map_err(|why| format!("{why}: {answer:#}"))?;
+    let all = answer["placements"].as_array().ok_or("no placements")?;
+    let opened = all.iter().filter(|placement| placement["opened"] == 2).count();
+    let is_fit = output.status.code() == Some(0) && all.len() == 8 && opened == opens;
+    if is_fit { Ok(()) } else { Err(format!("{opened} open: {answer:#}").into()) }
 }
 
 fn behind(shared: &str, [a, b]: [&str; 2], opens: bool) -> Result<(), Failed> {

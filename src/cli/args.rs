@@ -9,6 +9,7 @@ use clap_complete::Shell;
 
 use super::lab_run::LabRunArgs;
 use super::parse::{Listen, parse_delay, parse_ports};
+use super::placements::PlacementsArgs;
 use super::punch::PunchArgs;
 use super::request::{Host, StunHost, Towards};
 use super::timing::TimingArgs;
@@ -201,6 +202,9 @@ pub enum LabCommand {
     /// Let two hosts punch through two NATs, with real packets, and show what happened
     #[command(after_help = super::lab_run::HELP)]
     Run(Box<LabRunArgs>),
+    /// Try where two hosts may be among NATs, with real packets: expected beside opened
+    #[command(after_help = super::placements::HELP)]
+    Placements(PlacementsArgs),
     /// Run a shell, or any program, on a host behind a NAT
     #[command(after_help = SHELL_HELP)]
     Shell(ShellArgs),

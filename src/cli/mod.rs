@@ -9,6 +9,7 @@ mod failure;
 mod finish;
 mod lab_run;
 mod parse;
+mod placements;
 mod punch;
 mod request;
 mod run;

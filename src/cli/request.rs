@@ -11,6 +11,7 @@ use super::args::{
 use super::config::{self, Config, REFLECTOR, Surroundings};
 use super::failure::Failure;
 use super::lab_run::LabRun;
+use super::placements::Placements;
 use super::punch::Punch;
 pub use super::serve::Serve;
 use super::timing::CrossingWindows;
@@ -46,6 +47,10 @@ pub enum Request {
     LabRun(Box<LabRun>),
     /// Print the schema of `lab run`'s JSON.
     LabRunSchema,
+    /// Try the placements of two hosts of the lab.
+    LabPlacements(Placements),
+    /// Print the schema of `lab placements`' JSON.
+    LabPlacementsSchema,
     /// List the NATs that have a name.
     LabList(Form),
     /// Run a program behind a NAT.
@@ -224,6 +229,12 @@ impl Request {
             Command::Lab(LabCommand::List { json }) => Self::LabList(Form::new(json)),
             Command::Lab(LabCommand::Run(args)) if args.json_schema => Self::LabRunSchema,
             Command::Lab(LabCommand::Run(args)) => Self::LabRun(Box::new(LabRun::new(*args)?)),
+            Command::Lab(LabCommand::Placements(args)) if args.json_schema => {
+                Self::LabPlacementsSchema
+            }
+            Command::Lab(LabCommand::Placements(args)) => {
+                Self::LabPlacements(Placements::new(&args)?)
+            }
             Command::Lab(LabCommand::Shell(args)) => Self::LabShell(Shell::new(args)),
             Command::Completions { shell } => Self::Completions(shell),
             Command::Man { command } => Self::Man(command),

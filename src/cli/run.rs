@@ -38,6 +38,8 @@ pub fn dispatch(request: &Request) -> Result<Exit, Failure> {
         Request::DoctorSchema => show(&format!("{:#}\n", report::doctor_schema())),
         Request::LabRun(request) => return super::lab_run::lab_run(request),
         Request::LabRunSchema => show(&format!("{:#}\n", report::lab_run_schema())),
+        Request::LabPlacements(request) => return super::placements::placements(request),
+        Request::LabPlacementsSchema => show(&format!("{:#}\n", report::placements_schema())),
         Request::StunSchema => show(&format!("{:#}\n", report::stun_schema())),
         Request::Serve(request) => serve(request)?,
         Request::ClassifySchema => show(&format!("{:#}\n", report::schema())),
