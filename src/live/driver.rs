@@ -84,6 +84,7 @@ impl<'a> Driver<'a> {
                 }
             }
         }
+        self.flows.finish_writing(clock::monotonic() + FAREWELL)?;
         self.run.settle();
         Ok((self.run, self.flows))
     }
@@ -239,6 +240,9 @@ impl<'a> Driver<'a> {
         }
     }
 }
+
+/// How long peers may take for the last that they are told.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// A crossing seen at an end lasts a round trip in SYN-RECEIVED: shorter ones than this go unseen.
 const BETWEEN_SAMPLES: Duration = Duration::from_millis(1);

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 
 use crate::engine::{Bind, End, Event, Flow, How, Reader};
 use crate::os;
-use crate::os::cpu;
-use crate::os::poll::Interest;
+use crate::os::poll::{self, Interest};
 use crate::os::shot::Marksman;
 use crate::os::tcp::{self, Listener, Options, Prepared, Stream};
+use crate::os::{clock, cpu};
 use crate::tcp::State;
 use crate::time::{Duration, Instant};
 use crate::wire::{Endpoint, Packet, Segment};
@@ -185,6 +185,24 @@ impl Flows {
         Some(Event::Ended(flow, end))
     }
 
+    /// Waits until peers have taken what was written, but no longer than to this moment of the kernel's
+    /// monotonic clock.
+    ///
+    /// # Errors
+    /// When this host cannot wait.
+    pub fn finish_writing(&mut self, until: Duration) -> os::Result<()> {
+        loop {
+            // Whoever has gone takes nothing more.
+            self.links.retain(|_, link| link.flush().is_none());
+            let behind = self.links.values().filter(|link| link.stands && link.is_behind());
+            let interests: Vec<_> = behind.map(|link| Interest::write(&link.stream)).collect();
+            if interests.is_empty() || clock::monotonic() >= until {
+                return Ok(());
+            }
+            poll::wait(&interests, Some(until))?;
+        }
+    }
+
     /// Reads nothing more from a peer.
     pub fn close_ears(&mut self, flow: Flow) {
         if let Some(link) = self.links.get_mut(&flow) {
@@ -273,3 +291,38 @@ const MOST_LINKS: usize = 640;
 
 /// What a peer may leave unread: every report of a long run.
 const MOST_UNREAD: usize = 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::net::{Ipv4Addr, TcpListener};
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn what_was_written_is_taken_before_the_end_even_by_a_slow_reader() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+        let to = listener.local_addr().expect("it has an address");
+        let (word, flow) = (vec![7; MOST_UNREAD / 4], Flow(1));
+        let mut flows = Flows::default();
+        let options = Options::default();
+        flows.open(flow, Bind::Kernel, to, Reader::Party, &options).expect("a socket");
+        let (mut peer, _) = listener.accept().expect("it comes");
+        while flows.happened().is_empty() {}
+        let mut written = 0;
+        // Until it is more than the kernel takes.
+        while !flows.links[&flow].is_behind() {
+            assert_eq!(flows.write(flow, &word), None);
+            written += word.len();
+        }
+        let reader = thread::spawn(move || {
+            let mut heard = Vec::new();
+            peer.read_to_end(&mut heard).expect("it reads");
+            heard
+        });
+        flows.finish_writing(clock::monotonic() + Duration::from_secs(60)).expect("it waits");
+        drop(flows);
+        assert_eq!(reader.join().expect("it ends").len(), written);
+    }
+}

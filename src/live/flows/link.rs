@@ -38,6 +38,11 @@ impl Link {
         (from != to).then_some(change)
     }
 
+    /// Whether there is something that the host's TCP has not taken yet.
+    pub fn is_behind(&self) -> bool {
+        !self.outgoing.is_empty()
+    }
+
     /// Whoever does not take what it is told is not asked for more.
     fn is_heard(&self) -> bool {
         self.hears && self.outgoing.len() < ENOUGH
@@ -45,7 +50,7 @@ impl Link {
 
     /// What to wait for.
     pub fn interest(&self) -> Option<Interest<'_>> {
-        let writing = !self.stands || !self.outgoing.is_empty();
+        let writing = !self.stands || self.is_behind();
         let want = match (self.is_heard(), writing) {
             (true, true) => Want::Both,
             (true, false) => Want::Read,
@@ -81,7 +86,7 @@ impl Link {
 
     /// Hands over what is to be sent, as far as the host's TCP takes it.
     pub fn flush(&mut self) -> Option<End> {
-        while self.stands && !self.outgoing.is_empty() {
+        while self.stands && self.is_behind() {
             match self.stream.write(&self.outgoing) {
                 Ok(Some(written)) => drop(self.outgoing.drain(..written)),
                 Ok(None) => return None,
