@@ -14,8 +14,10 @@
 //! The cost has a bound, since at most 64 observations are used: a few milliseconds.
 
 mod density;
+mod hop;
 mod hypothesis;
 mod noise;
+mod offsets;
 mod onward;
 mod outlook;
 mod ports;

@@ -101,10 +101,13 @@ impl Internal {
     }
 }
 
-/// Whether an explanation of so many ports lies so far below chance that it never counts.
-pub fn hopeless(ln_evidence: f64, seen: usize) -> bool {
-    ln_evidence < -(seen as f64) * ANY_PORT.ln() - 16.0
+/// The logarithm of a weight that is far below that of mere chance, for so many ports.
+pub fn hopeless(ports: usize) -> f64 {
+    -(ports as f64) * ANY_PORT.ln() - FAR
 }
+
+/// A weight so much less, as a logarithm, adds nothing.
+pub const FAR: f64 = 16.0;
 
 /// The ports that an allocator draws from, if nothing else is known (RFC 6056 §3.2).
 pub const ANY: Division = Division::Range(1_024, u16::MAX);

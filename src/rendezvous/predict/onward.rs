@@ -21,22 +21,15 @@ pub struct Head {
 pub struct Onward {
     stride: Stride,
     noise: Noise,
-    last: Last,
+    /// From the last port to the flow asked for.
+    elapsed_s: f64,
     /// How likely the counter goes so many places on; worked out when it is first asked for.
     law: OnceCell<Vec<(i64, f64)>>,
 }
 
-/// From the last port to the one asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Last {
-    /// How many flows of this host the counter serves, that one included.
-    pub own: usize,
-    pub elapsed_s: f64,
-}
-
 impl Onward {
-    pub fn new(stride: Stride, noise: Noise, last: Last) -> Self {
-        Self { stride, noise, last, law: OnceCell::new() }
+    pub fn new(stride: Stride, noise: Noise, elapsed_s: f64) -> Self {
+        Self { stride, noise, elapsed_s, law: OnceCell::new() }
     }
 
     pub fn others_per_s(&self) -> f64 {
@@ -64,7 +57,7 @@ impl Onward {
     }
 
     fn law(&self) -> Vec<(i64, f64)> {
-        let unseen = self.noise.unseen(self.last.elapsed_s).into_iter().zip(self.last.own..);
+        let unseen = self.noise.unseen(self.elapsed_s).into_iter().zip(1..);
         let likely = unseen.filter(|(probability, _)| *probability > NEGLIGIBLE);
         match self.stride {
             Stride::Constant(step) | Stride::Parity { step, .. } => {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::density::Density;
-use super::hypothesis::{ANY, ANY_PORT, Hypothesis, Internal};
+use super::hypothesis::{ANY, ANY_PORT, FAR, Hypothesis, Internal};
 use super::rule::Rule;
 use super::{Belief, Observation, Question, still, walk};
 use crate::nat::Mapping;
@@ -84,11 +84,14 @@ impl<'a> Bindings<'a> {
     fn explained(self, share: f64, question: &Question) -> Vec<Explained> {
         let told = self.fresh.iter().any(|observation| observation.internal.is_some());
         let [keeps, counts, draws] = if told { [0.45, 0.33, 0.22] } else { [0.0, 0.6, 0.4] };
-        let families = [
-            (keeps, still::kept(&self.fresh)),
-            (counts, walk::hypotheses(&self.fresh, question)),
-            (draws, still::random(&self.fresh)),
-        ];
+        let (kept, random) = (still::kept(&self.fresh), still::random(&self.fresh));
+        let heaviest = |family: &[Hypothesis], of_family: f64| {
+            let weights = family.iter().map(|by| by.ln_weight + (of_family / counts).ln());
+            weights.fold(f64::NEG_INFINITY, f64::max)
+        };
+        let floor = heaviest(&kept, keeps).max(heaviest(&random, draws)) - FAR;
+        let counters = walk::hypotheses(&self.fresh, question, floor);
+        let families = [(keeps, kept), (counts, counters), (draws, random)];
         let each = families.into_iter().flat_map(|(of_family, hypotheses)| {
             hypotheses.into_iter().map(move |by| (f64::ln(of_family * share), by))
         });

@@ -117,7 +117,7 @@ impl fmt::Display for Stride {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Constant(step) => write!(f, "{step:+}"),
-            Self::Parity { step, .. } => write!(f, "{step:+}, parity kept"),
+            Self::Parity { step, switch } => write!(f, "{step:+}, parity kept by {switch:+}"),
             Self::Increments { most, unit } => {
                 write!(f, "by random steps of +{unit} to +{}", u32::from(*most) * u32::from(*unit))
             }

@@ -91,7 +91,7 @@ fn drawing(
         };
         ln_weight += likelihood.ln();
         foreseen += usize::from(index > 0 && likelihood > OUTSIDE);
-        if hopeless(ln_weight, seen.len()) {
+        if ln_weight < hopeless(index + 1) {
             return None;
         }
         let part = division.part(observation.external);

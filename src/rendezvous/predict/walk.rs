@@ -4,68 +4,88 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use super::hypothesis::{ANY_PORT, Hypothesis, Next, hopeless};
-use super::noise::{MOST_UNSEEN, Noise};
-use super::onward::{Head, Last, Onward};
+use super::hop::Hop;
+use super::hypothesis::{ANY_PORT, FAR, Hypothesis, Next, hopeless};
+use super::noise::Noise;
+use super::offsets::offsets;
+use super::onward::{Head, Onward};
 use super::ports::{DIVISIONS, Division, Ports};
 use super::rule::{Counter, Rule, Stride};
-use super::sums::sums_to;
 use super::{Observation, Question};
 use crate::time::Duration;
 use crate::wire::Endpoint;
 
-/// What counters could be behind these observations.
-pub fn hypotheses(seen: &[&Observation], question: &Question) -> Vec<Hypothesis> {
+/// What counters could be behind these observations, but for those whose weight is sure to be far
+/// below the heaviest and below `floor`, a logarithm.
+pub fn hypotheses(seen: &[&Observation], question: &Question, floor: f64) -> Vec<Hypothesis> {
     let mut found = Vec::new();
+    let mut floor = floor.max(hopeless(seen.len()));
     let mut journeys: Vec<(Journey, Vec<Learned>)> = Vec::new();
     let parity = ln_parity(seen);
-    for (counter, counter_share) in COUNTERS {
-        let groups = groups(counter, seen);
-        for (division, share) in DIVISIONS {
-            for is_down in [false, true] {
-                let walk = Walk { seen, counter, division: *division, is_down };
-                let (journey, head) = walk.journey(&groups, question);
-                let known = journeys.iter().position(|(known, _)| *known == journey);
-                let known = known.unwrap_or_else(|| {
-                    let learned = journey.learned(is_down, parity);
-                    journeys.push((journey, learned));
-                    journeys.len() - 1
-                });
-                let of_walk = (counter_share * share).ln();
-                let learned = journeys[known].1.iter();
-                let learned = learned.filter(|l| l.stride.is_down() == is_down);
-                found.extend(learned.map(|learned| learned.hypothesis(counter, of_walk, head)));
-            }
+    for walk in walks(seen) {
+        let Some((journey, head)) = walk.journey(question) else { continue };
+        let known = journeys.iter().position(|(known, _)| *known == journey);
+        let known = known.unwrap_or_else(|| {
+            let learned = journey.learned(parity, floor);
+            journeys.push((journey, learned));
+            journeys.len() - 1
+        });
+        for learned in &journeys[known].1 {
+            let hypothesis = learned.hypothesis(&walk, head);
+            floor = floor.max(hypothesis.ln_weight - FAR);
+            found.push(hypothesis);
         }
     }
     found
+}
+
+/// All ways to look at the ports as those of counters.
+fn walks<'a>(seen: &'a [&'a Observation]) -> Vec<Walk<'a>> {
+    let mut walks = Vec::new();
+    for (counter, of_counter) in COUNTERS {
+        let groups = Rc::new(groups(counter, seen));
+        for (division, share) in DIVISIONS {
+            let share = of_counter * share;
+            let walk = |is_down, unit, share: f64| {
+                let (groups, ln_share) = (Rc::clone(&groups), share.ln());
+                Walk { seen, counter, groups, division: *division, is_down, unit, ln_share }
+            };
+            match (counter, division) {
+                // Linux before 5.12 counts by two.
+                (Counter::Offset, Division::Range(..)) => {
+                    walks.extend([1, 2].map(|unit| walk(false, Some(unit), share / 2.0)));
+                }
+                (Counter::Offset, _) => {}
+                _ => walks.extend([false, true].map(|is_down| walk(is_down, None, share))),
+            }
+        }
+    }
+    walks
 }
 
 /// Observations in the order of one counter, within one division of the ports.
 struct Walk<'a> {
     seen: &'a [&'a Observation],
     counter: Counter,
+    groups: Rc<Groups>,
     division: Division,
     is_down: bool,
+    /// The only step that is thought of, if there is only one.
+    unit: Option<u32>,
+    ln_share: f64,
 }
 
 /// The ways from each port to the next that the same counter gave.
 #[derive(Clone, Debug, PartialEq)]
 struct Journey {
+    is_down: bool,
+    unit: Option<u32>,
     hops: Vec<Hop>,
     /// Ports before which the counter had not been seen.
     firsts: usize,
     /// How many neighbours changed places to put the ports into order.
     swaps: usize,
-    last: Last,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Hop {
-    /// How many places further; none if the counter is elsewhere.
-    ahead: Option<u32>,
-    /// How many flows of this host the counter has served, this one included.
-    own: usize,
+    /// From the last port to the flow asked for.
     elapsed_s: f64,
 }
 
@@ -77,26 +97,72 @@ struct Spot {
 }
 
 impl Walk<'_> {
-    fn journey(&self, groups: &Groups, question: &Question) -> (Journey, Option<Head>) {
+    /// The ways from port to port, and where the counter for the flow asked for is; nothing if these
+    /// ports cannot be looked at so.
+    fn journey(&self, question: &Question) -> Option<(Journey, Option<Head>)> {
         let spots = self.seen.iter().map(|observation| {
             let ports = self.division.part(observation.external);
             Spot { ports, place: ports.place(observation.external).unwrap_or(0) }
         });
         let spots: Vec<_> = spots.collect();
+        match self.unit.filter(|_| self.counter == Counter::Offset) {
+            Some(unit) => self.journey_without_offsets(spots, unit, question),
+            None => Some(self.journey_of_groups(&spots, question)),
+        }
+    }
+
+    fn journey_of_groups(&self, spots: &[Spot], question: &Question) -> (Journey, Option<Head>) {
+        let (is_down, unit, firsts) = (self.is_down, self.unit, self.groups.len());
         let mut journey =
-            Journey { hops: Vec::new(), firsts: groups.len(), swaps: 0, last: Last::default() };
+            Journey { is_down, unit, hops: Vec::new(), firsts, swaps: 0, elapsed_s: 0.0 };
         let mut head = None;
-        for (key, group) in groups {
-            let (order, swaps) = self.in_order(group, &spots);
-            journey.swaps += swaps;
-            journey.hops.extend(order.windows(2).map(|pair| self.hop(pair[0], pair[1], &spots)));
+        for (key, group) in self.groups.iter() {
+            let last = self.travel(group, spots, &mut journey);
             let asked = *key == key_of(self.counter, question.remote);
-            if let Some(last) = order.last().filter(|_| asked) {
-                journey.last = self.last(*last, question);
-                head = Some(Head { ports: spots[*last].ports, place: spots[*last].place });
+            if let Some(last) = last.filter(|_| asked) {
+                journey.elapsed_s = question.at.since(self.seen[last].at).as_secs_f64();
+                head = Some(Head { ports: spots[last].ports, place: spots[last].place });
             }
         }
         (journey, head)
+    }
+
+    /// One counter serves all remotes, once the offset of each is taken away.
+    fn journey_without_offsets(
+        &self,
+        mut spots: Vec<Spot>,
+        unit: u32,
+        question: &Question,
+    ) -> Option<(Journey, Option<Head>)> {
+        let ports = spots.first()?.ports;
+        if spots.iter().any(|spot| spot.ports != ports) {
+            return None;
+        }
+        let remotes: Vec<_> = self.seen.iter().map(|seen| seen.remote).collect();
+        let places: Vec<_> = spots.iter().map(|spot| spot.place).collect();
+        let offsets = offsets(&places, &remotes, ports.size(), unit);
+        for (spot, remote) in spots.iter_mut().zip(&remotes) {
+            spot.place = (spot.place + ports.size() - offsets[remote]) % ports.size();
+        }
+        // As if each offset were known, at the price of one that may be any: the weight is that of
+        // the likeliest offsets alone, and less than that of all.
+        let (hops, firsts) = (Vec::new(), offsets.len());
+        let unit = Some(unit);
+        let mut journey = Journey { is_down: false, unit, hops, firsts, swaps: 0, elapsed_s: 0.0 };
+        let all: Vec<_> = (0..spots.len()).collect();
+        let last = self.travel(&all, &spots, &mut journey)?;
+        journey.elapsed_s = question.at.since(self.seen[last].at).as_secs_f64();
+        let offset = offsets.get(&question.remote);
+        let place = offset.map(|offset| (spots[last].place + offset) % ports.size());
+        Some((journey, place.map(|place| Head { ports, place })))
+    }
+
+    /// Adds the hops of one counter, and says which of its ports is the furthest.
+    fn travel(&self, group: &[usize], spots: &[Spot], journey: &mut Journey) -> Option<usize> {
+        let (order, swaps) = self.in_order(group, spots);
+        journey.swaps += swaps;
+        journey.hops.extend(order.windows(2).map(|pair| self.hop(pair[0], pair[1], spots)));
+        order.last().copied()
     }
 
     /// Packets that left one after the other may arrive the other way round: those that came a
@@ -124,9 +190,8 @@ impl Walk<'_> {
     }
 
     fn hop(&self, from: usize, to: usize, spots: &[Spot]) -> Hop {
-        let own = if self.counter == Counter::Offset { to.abs_diff(from) } else { 1 };
         let elapsed_s = self.seen[to].at.since(self.seen[from].at).as_secs_f64();
-        Hop { ahead: self.ahead(spots[from], spots[to]), own, elapsed_s }
+        Hop { ahead: self.ahead(spots[from], spots[to]), elapsed_s }
     }
 
     /// How many places lie ahead of one until the other, in the counter's direction and around the
@@ -137,98 +202,71 @@ impl Walk<'_> {
             if self.is_down { (to.place, from.place) } else { (from.place, to.place) };
         (from.ports == to.ports).then(|| (to_place + size - from_place) % size)
     }
-
-    fn last(&self, last: usize, question: &Question) -> Last {
-        let own = if self.counter == Counter::Offset { self.seen.len() - last } else { 1 };
-        Last { own, elapsed_s: question.at.since(self.seen[last].at).as_secs_f64() }
-    }
 }
 
 impl Journey {
-    /// What each stride makes of it, but for those that explain less than chance.
-    fn learned(&self, is_down: bool, parity: f64) -> Vec<Learned> {
+    /// What each stride makes of it, but for those that are sure to come to less than `floor`.
+    fn learned(&self, parity: f64, floor: f64) -> Vec<Learned> {
+        let strides = self.unit.map_or_else(
+            || self.strides(),
+            |unit| vec![(Stride::Constant(directed(unit, self.is_down)), 1.0)],
+        );
+        let before = self.ln_order() - self.firsts as f64 * ANY_PORT.ln();
+        let learned = strides.into_iter().filter_map(|(stride, share)| {
+            let kept = if matches!(stride, Stride::Parity { .. }) { parity } else { 0.0 };
+            self.with(stride, before + share.ln() + kept, floor)
+        });
+        learned.collect()
+    }
+
+    /// The strides that are thought of, with their shares before anything was seen.
+    fn strides(&self) -> Vec<(Stride, f64)> {
         let mut steps: Vec<u32> = (1..=16).collect();
         let further = self.hops.iter().filter_map(|hop| hop.ahead).filter(|ahead| *ahead > 16);
         steps.extend(further.take(FURTHER_STEPS));
         steps.sort_unstable();
         steps.dedup();
-        let sign = if is_down { -1 } else { 1 };
-        let directed = |step: &u32| i32::try_from(*step).unwrap_or(i32::MAX) * sign;
-        let direction = if is_down { DOWN } else { 1.0 - DOWN };
-        let constant = steps.iter().map(|step| {
-            (Stride::Constant(directed(step)), CONSTANT * direction * share_of_step(*step))
+        let direction = if self.is_down { DOWN } else { 1.0 - DOWN };
+        let constant = steps.into_iter().map(|step| {
+            let stride = Stride::Constant(directed(step, self.is_down));
+            (stride, CONSTANT * direction * share_of_step(step))
         });
         let kept = [2, 4].into_iter().flat_map(|step| {
             let share = PARITY * direction * share_of_step(step - 1);
-            [1, -1].map(|switch| (Stride::Parity { step: directed(&step), switch }, share))
+            let step = directed(step, self.is_down);
+            [1, -1].map(|switch| (Stride::Parity { step, switch }, share))
         });
         let random = [(Stride::LINUX, LINUX), (Stride::RFC_6056, RFC_6056)];
-        let random = random.into_iter().filter(|_| !is_down);
-        let strides = constant.chain(kept).chain(random);
-        strides.filter_map(|(stride, share)| self.with(stride, share, parity)).collect()
+        let random = random.into_iter().filter(|_| !self.is_down);
+        constant.chain(kept).chain(random).collect()
     }
 
-    fn with(&self, stride: Stride, share: f64, parity: f64) -> Option<Learned> {
+    /// What a stride makes of the hops, if it had the weight `before`, a logarithm, before them.
+    fn with(&self, stride: Stride, before: f64, floor: f64) -> Option<Learned> {
         let mut noise = Noise::new();
-        let kept = if matches!(stride, Stride::Parity { .. }) { parity } else { 0.0 };
-        let mut ln_evidence = 0.0;
-        let (mut foreseen, mut ways) = (0, Vec::new());
+        let (mut of_hops, mut foreseen, mut ways) = (0.0, 0, Vec::new());
         for (index, hop) in self.hops.iter().enumerate() {
-            if hopeless(ln_evidence, index) {
+            // No hop adds more than nothing.
+            if before + of_hops < floor || of_hops < hopeless(index) {
                 return None;
             }
             ways.clear();
             hop.ways(stride, &mut ways);
             let likelihood = noise.learn(&ways, hop.elapsed_s);
-            ln_evidence += likelihood.ln();
+            of_hops += likelihood.ln();
             foreseen += usize::from(likelihood > FORESEEN);
         }
-        ln_evidence += share.ln() + kept + self.ln_order() - self.firsts as f64 * ANY_PORT.ln();
-        let next = Rc::new(Onward::new(stride, noise, self.last));
+        let ln_evidence = before + of_hops;
+        let next = Rc::new(Onward::new(stride, noise, self.elapsed_s));
         Some(Learned { stride, ln_evidence, foreseen, of: self.hops.len(), next })
     }
 
     /// How likely so many swaps are: each is as likely as the others (Mallows' model of a ranking),
     /// and how likely is learnt, from Beta's prior.
     fn ln_order(&self) -> f64 {
-        let swapped = (0..self.swaps).map(|n| SWAPPED + n as f64);
-        let kept = (0..self.hops.len()).map(|n| IN_ORDER + n as f64);
-        let all = (0..self.swaps + self.hops.len()).map(|n| SWAPPED + IN_ORDER + n as f64);
-        swapped.chain(kept).map(f64::ln).sum::<f64>() - all.map(f64::ln).sum::<f64>()
-    }
-}
-
-impl Hop {
-    /// For each number of flows unseen that could lie on this way: how likely it is with it.
-    fn ways(&self, stride: Stride, ways: &mut Vec<(usize, f64)>) {
-        let Some(ahead) = self.ahead else { return };
-        let steps = |way: i64, step: u32| {
-            let step = i64::from(step);
-            (way > 0 && way % step == 0).then(|| usize::try_from(way / step).unwrap_or(usize::MAX))
-        };
-        let flows = match stride {
-            Stride::Constant(step) => steps(ahead.into(), step.unsigned_abs()),
-            Stride::Parity { step, switch } => {
-                let switch = i64::from(ahead % 2) * i64::from(switch) * i64::from(step.signum());
-                steps(i64::from(ahead) - switch, step.unsigned_abs())
-            }
-            Stride::Increments { most, unit } => {
-                return self.random_ways(ahead, most.into(), unit.into(), ways);
-            }
-        };
-        let unseen = flows.and_then(|flows| flows.checked_sub(self.own));
-        ways.extend(unseen.filter(|unseen| *unseen <= MOST_UNSEEN).map(|unseen| (unseen, 1.0)));
-    }
-
-    fn random_ways(&self, ahead: u32, most: usize, unit: u32, ways: &mut Vec<(usize, f64)>) {
-        if !ahead.is_multiple_of(unit) {
-            return;
-        }
-        let units = usize::try_from(ahead / unit).unwrap_or(usize::MAX);
-        let fewest = units.div_ceil(most).max(self.own);
-        for flows in fewest..=units.min(fewest + WAYS) {
-            ways.push((flows - self.own, sums_to(flows, most, units)));
-        }
+        let beta = |a: f64, b: f64| libm::lgamma(a) + libm::lgamma(b) - libm::lgamma(a + b);
+        let (swaps, hops) = (self.swaps as f64, self.hops.len() as f64);
+        beta(SWAPPED + swaps, IN_ORDER + hops) - beta(SWAPPED, IN_ORDER)
     }
 }
 
@@ -242,10 +280,10 @@ struct Learned {
 }
 
 impl Learned {
-    fn hypothesis(&self, counter: Counter, ln_share: f64, head: Option<Head>) -> Hypothesis {
+    fn hypothesis(&self, walk: &Walk, head: Option<Head>) -> Hypothesis {
         Hypothesis {
-            rule: Rule::Sequential { counter, stride: self.stride },
-            ln_weight: self.ln_evidence + ln_share,
+            rule: Rule::Sequential { counter: walk.counter, stride: self.stride },
+            ln_weight: self.ln_evidence + walk.ln_share,
             foreseen: self.foreseen,
             of: self.of,
             others_per_s: Some(self.next.others_per_s()),
@@ -271,6 +309,11 @@ fn key_of(counter: Counter, remote: Endpoint) -> Key {
         Counter::Address => (Some(remote.ip()), None),
         Counter::Offset | Counter::Endpoint => (Some(remote.ip()), Some(remote.port())),
     }
+}
+
+fn directed(step: u32, is_down: bool) -> i32 {
+    let step = i32::try_from(step).unwrap_or(i32::MAX);
+    if is_down { -step } else { step }
 }
 
 /// How likely the parities seen are where parity is kept; half for each whose internal one is unknown.
@@ -319,9 +362,6 @@ const FURTHEST_BACK: usize = 4;
 
 /// How often parity is not kept where it is kept as a rule.
 const PARITY_LOST: f64 = 1e-3;
-
-/// More numbers of flows than this, beyond the fewest, are not tried for one way.
-const WAYS: usize = 48;
 
 /// A port this likely was foreseen.
 const FORESEEN: f64 = 1e-3;
