@@ -55,19 +55,14 @@ const METHODS: [Method; 4] = [Method::Tokio, Method::Usleep, Method::Connect, Me
 fn measure(shots: usize) -> [Vec<f64>; 4] {
     let range = Range::new();
     let mut errors = METHODS.map(|_| Vec::with_capacity(shots));
-    // What a crafted SYN takes from the call to the interface.
-    let mut raw_lead: Vec<f64> = Vec::new();
     for shot in 0..shots + WARM_UPS {
         for (place, method) in METHODS.into_iter().enumerate() {
-            let lead = if method == Method::Raw { median(&raw_lead).max(0.0) } else { 0.0 };
             let ahead = AHEAD + Duration::from_micros((shot as u64 * 7_919) % 5_000);
             let number = u16::try_from(shot * METHODS.len() + place).unwrap_or(u16::MAX) % 20_000;
             let remote = SocketAddr::new(TARGET, 20_000 + number);
-            let error = range.shoot(method, ahead, Duration::from_secs_f64(lead / 1e6), remote);
+            let error = range.shoot(method, ahead, remote);
             if shot >= WARM_UPS {
                 errors[place].extend(error);
-            } else if method == Method::Raw {
-                raw_lead.extend(error);
             }
         }
     }
@@ -77,6 +72,9 @@ fn measure(shots: usize) -> [Vec<f64>; 4] {
 /// An interface to shoot through, and to see departures at.
 struct Range {
     tun: Tun,
+    /// Each learns from its own shots.
+    connects: Marksman,
+    crafts: Marksman,
 }
 
 impl Range {
@@ -86,66 +84,69 @@ impl Range {
         link::up("shots0").expect("it can be used");
         let anywhere = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
         link::add_route(anywhere, 0, Via::Interface("shots0")).expect("it takes a route");
-        Self { tun }
+        let marksman = || Marksman::new().expect("a port on loopback");
+        let (connects, crafts) = (marksman(), marksman());
+        assert!(connects.lead().and(crafts.lead()).is_some(), "root can measure the lead");
+        Self { tun, connects, crafts }
     }
 
     /// By how many microseconds a SYN was late; none if it was not seen.
-    fn shoot(
-        &self,
-        method: Method,
-        ahead: Duration,
-        lead: Duration,
-        remote: SocketAddr,
-    ) -> Option<f64> {
+    fn shoot(&self, method: Method, ahead: Duration, remote: SocketAddr) -> Option<f64> {
         let filter = format!("tcp dst port {} and tcp[tcpflags] & tcp-syn != 0", remote.port());
         let mut capture = Capture::open("shots0", &filter).expect("it can be captured on");
         let at = thread::scope(|scope| {
-            scope.spawn(|| call(method, ahead, lead, remote)).join().expect("it does not panic")
+            let shot = scope.spawn(|| self.call(method, ahead, remote));
+            shot.join().expect("it does not panic")
         });
         poll::wait(&[Interest::read(&capture)], Some(clock::monotonic() + PATIENCE)).ok()?;
         let seen = capture.next_packet().ok()??.at_realtime;
         let apart = clock::realtime().saturating_sub(clock::monotonic());
         let mut buffer = [0; 2048];
         while let Ok(Some(_)) = self.tun.read(&mut buffer) {}
-        Some((seen.as_secs_f64() - (apart + at).as_secs_f64()) * 1e6)
+        let left = seen.saturating_sub(apart);
+        match method {
+            Method::Connect => self.connects.learn(at, left),
+            Method::Raw => self.crafts.learn(at, left),
+            Method::Tokio | Method::Usleep => {}
+        }
+        let off = left.abs_diff(at).as_secs_f64() * 1e6;
+        Some(if left < at { -off } else { off })
     }
-}
 
-/// Lets a SYN leave so long from now, all having been prepared; at which moment it was to leave.
-fn call(method: Method, ahead: Duration, lead: Duration, remote: SocketAddr) -> Duration {
-    let socket = tcp::prepare(Bind::Kernel, remote, &Options::default()).expect("a socket");
-    let aimed = || clock::monotonic() + ahead;
-    match method {
-        Method::Tokio => {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-            let (runtime, at) = (runtime.expect("a runtime"), aimed());
-            runtime.block_on(async {
-                tokio::time::sleep(at.saturating_sub(clock::monotonic())).await;
+    /// Lets a SYN leave so long from now, all having been prepared; at which moment it was to leave.
+    fn call(&self, method: Method, ahead: Duration, remote: SocketAddr) -> Duration {
+        let socket = tcp::prepare(Bind::Kernel, remote, &Options::default()).expect("a socket");
+        let aimed = || clock::monotonic() + ahead;
+        match method {
+            Method::Tokio => {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+                let (runtime, at) = (runtime.expect("a runtime"), aimed());
+                runtime.block_on(async {
+                    tokio::time::sleep(at.saturating_sub(clock::monotonic())).await;
+                    socket.connect();
+                });
+                at
+            }
+            Method::Usleep => {
+                let at = aimed();
+                thread::sleep(at.saturating_sub(clock::monotonic()));
                 socket.connect();
-            });
-            at
-        }
-        Method::Usleep => {
-            let at = aimed();
-            thread::sleep(at.saturating_sub(clock::monotonic()));
-            socket.connect();
-            at
-        }
-        Method::Connect => {
-            let marksman = Marksman::new().expect("a port on loopback");
-            let at = aimed();
-            marksman.fire(at, socket);
-            at
-        }
-        Method::Raw => {
-            let marksman = Marksman::new().expect("a port on loopback");
-            let mut sender = RawSender::new().expect("root may send");
-            let (seq, flags, window) = (Seq(7), Flags::SYN, 64_240);
-            let segment = Segment { seq, flags, window, ..Segment::default() };
-            let syn = encode(&Packet::tcp(SocketAddr::new(OWN, 10_000), remote, segment));
-            let at = aimed();
-            marksman.call(at.saturating_sub(lead), || sender.send(&syn)).expect("it leaves");
-            at
+                at
+            }
+            Method::Connect => {
+                let at = aimed();
+                self.connects.fire(at, socket);
+                at
+            }
+            Method::Raw => {
+                let mut sender = RawSender::new().expect("root may send");
+                let (seq, flags, window) = (Seq(7), Flags::SYN, 64_240);
+                let segment = Segment { seq, flags, window, ..Segment::default() };
+                let syn = encode(&Packet::tcp(SocketAddr::new(OWN, 10_000), remote, segment));
+                let at = aimed();
+                self.crafts.call(at, || sender.send(&syn)).expect("it leaves");
+                at
+            }
         }
     }
 }
@@ -173,17 +174,17 @@ fn report(busy: bool, stolen: f64, errors: [Vec<f64>; 4]) {
     let load = if busy { "beside as many busy threads as CPUs" } else { "idle" };
     println!("\n{load}; {:.1} % of the CPU time was stolen\n", stolen * 100.0);
     println!(
-        "| method | shots | p50 µs | p90 µs | p99 µs | max µs | p50 to usleep's | p90 to usleep's |"
+        "| method | shots | late by µs | p50 µs | p90 µs | p99 µs | max µs | usleep's p50 | usleep's p90 |"
     );
-    println!("|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|");
     let names =
         ["tokio::time + connect()", "usleep + connect()", "ours, connect()", "ours, raw SYN"];
     for (name, errors) in names.into_iter().zip(&errors) {
         let [p50, p90, p99, max] = quantiles(errors);
         let (half, most) = (usleep[0] / p50, usleep[1] / p90);
-        let count = errors.len();
+        let (count, late) = (errors.len(), median(errors));
         println!(
-            "| {name} | {count} | {p50:.1} | {p90:.1} | {p99:.1} | {max:.1} | 1/{half:.0} | 1/{most:.0} |"
+            "| {name} | {count} | {late:.1} | {p50:.1} | {p90:.1} | {p99:.1} | {max:.1} | {half:.1} times | {most:.1} times |"
         );
     }
 }

@@ -1,5 +1,5 @@
 //! Two ends punch on virtual time, through every pair of behaviours and in any weather. Without loss
-//! what is said is what must happen; with it, it is right or says less, but for a fault that is known.
+//! what is said is what must happen; with it, it is right or says less.
 //!
 //! `TSO_PROBE_PUNCHES` says how many are run in bad weather, `TSO_PROBE_PUNCH` that only this one is,
 //! with all that it left.
@@ -24,7 +24,7 @@ use tso_probe::nat::{
 use tso_probe::sim::{Aiming, End, Loss, PunchLayout, Weather, punch};
 use tso_probe::tcp::{Opening, Outcome, Profile, Side};
 use tso_probe::time::{Duration, Instant};
-use tso_probe::verdict::{Missed, Socket, judge_punch};
+use tso_probe::verdict::{Missed, PunchVerdict, Socket, judge_punch};
 
 const DELAY: Duration = Duration::from_millis(50);
 const FIRST: Instant = Instant::from_millis(2_000);
@@ -202,28 +202,68 @@ fn same_seed_same_run() {
     assert_eq!(punch(&layout), punch(&layout));
 }
 
-/// This bound hides a fault that is known: some 3 in 100,000 storms are wrong by the packets alone,
-/// where only one end has a connection, half-open, and its peer has gone on to another attempt. Number
-/// 40,241 is the first.
+/// None of the first 1,000,000 is wrong, which `scripts/prove` shows: were 4 in a million or more, at
+/// least one would have been found, with a probability of 98 %. Here the first of them and those that
+/// ever were.
 #[test]
 fn in_the_first_storms_nothing_wrong_is_said() {
     let punches = number("TSO_PROBE_PUNCHES").unwrap_or(30_000);
     if let Some(one) = number("TSO_PROBE_PUNCH") {
         return show(one);
     }
-    let opened = AtomicUsize::new(0);
-    let wrong = at_once(punches, |number| {
+    let said = Said::default();
+    let once_wrong: Vec<_> = ONCE_WRONG.into_iter().filter(|one| punches <= *one).collect();
+    let of = punches + once_wrong.len();
+    let wrong = at_once(of, |place| {
+        let number = if place < punches { place } else { once_wrong[place - punches] };
         let world = Stormy::random(number as u64);
         let run = punch(&world.layout());
-        let verdict = judge_punch(&run);
-        opened.fetch_add(usize::from(verdict.outcome == Outcome::Open), Ordering::Relaxed);
+        said.count(&judge_punch(&run));
         let wrong = truth::contradictions(&run);
         (!wrong.is_empty()).then(|| format!("{number}: {}", wrong.join("; ")))
     });
-    let opened = opened.into_inner();
-    println!("{opened} of {punches} opened");
-    report(&wrong, punches);
-    assert!(opened * 2 > punches, "{opened} of {punches} opened");
+    println!("{of} punches, {said}, {} wrong", wrong.len());
+    report(&wrong, of);
+    let [open, unknown] = [&said.open, &said.unknown].map(|count| count.load(Ordering::Relaxed));
+    assert!(open * 2 > of, "{open} of {of} opened");
+    assert_eq!(unknown, 0, "how it opened is unknown in {unknown} of {open}");
+}
+
+/// Storms in which the packets of one attempt were once taken for those of another.
+const ONCE_WRONG: [usize; 9] =
+    [40_241, 141_870, 180_178, 200_995, 221_054, 230_109, 250_607, 281_513, 288_342];
+
+/// What was said by all witnesses together.
+#[derive(Default)]
+struct Said {
+    open: AtomicUsize,
+    /// Of the open ones, those whose opening is known in full.
+    in_full: AtomicUsize,
+    /// And those of which nothing is known.
+    unknown: AtomicUsize,
+}
+
+impl Said {
+    fn count(&self, verdict: &PunchVerdict) {
+        let is_open = verdict.outcome == Outcome::Open;
+        let is_in_full = matches!(
+            verdict.opening,
+            Opening::Crossed | Opening::HalfCrossed { .. } | Opening::ThreeWay | Opening::Accepted
+        );
+        let is_unknown = verdict.opening == Opening::Unknown;
+        self.open.fetch_add(usize::from(is_open), Ordering::Relaxed);
+        self.in_full.fetch_add(usize::from(is_open && is_in_full), Ordering::Relaxed);
+        self.unknown.fetch_add(usize::from(is_unknown), Ordering::Relaxed);
+    }
+}
+
+impl std::fmt::Display for Said {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let [open, in_full, unknown] =
+            [&self.open, &self.in_full, &self.unknown].map(|count| count.load(Ordering::Relaxed));
+        let in_part = open - in_full - unknown;
+        write!(f, "{open} open: {in_full} known in full, {in_part} in part, {unknown} unknown")
+    }
 }
 
 fn show(number: usize) {

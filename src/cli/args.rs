@@ -11,6 +11,7 @@ use super::lab_run::LabRunArgs;
 use super::parse::{Listen, parse_delay, parse_ports};
 use super::punch::PunchArgs;
 use super::request::{Host, StunHost, Towards};
+use super::timing::TimingArgs;
 use crate::rendezvous::{CONTROL_PORT, PROBE_PORTS, STUN_PORTS};
 use crate::time::Duration;
 
@@ -35,6 +36,9 @@ pub enum Command {
     /// Open a connection with a peer by a simultaneous open, and show what happened
     #[command(after_help = super::punch::HELP)]
     Punch(Box<PunchArgs>),
+    /// Measure timing windows
+    #[command(after_help = super::timing::HELP)]
+    Timing(TimingArgs),
     /// Tell what on this machine would spoil a measurement or a punch, and how to mend it
     #[command(after_help = DOCTOR_HELP)]
     Doctor(DoctorArgs),

@@ -81,17 +81,12 @@ impl LabRun {
     /// # Errors
     /// If they name no NATs.
     pub fn new(args: LabRunArgs) -> Result<Self, Failure> {
-        let [a, b] = [('A', 0), ('B', 1)].map(|(end, place)| {
-            let text = args.nats.get(place).map_or("", String::as_str);
-            let lower = end.to_ascii_lowercase();
-            let name = text.strip_prefix([end, lower]).and_then(|rest| rest.strip_prefix('='));
-            named(end, text, name)
-        });
-        let form = if args.json { Form::Json } else { Form::Text };
+        let [a, b] = named_nats(&args.nats)?;
+        let form = Form::new(args.json);
         let (svg, evidence, verbosity) = (args.svg, args.evidence, args.verbose);
         Ok(Self {
-            a: a?,
-            b: b?,
+            a,
+            b,
             delay: args.delay.unwrap_or(LAB_DELAY),
             timing: args.sync.map_or(Timing::Skewed(args.skew), |by| Timing::Agreed(by.into())),
             timeout: args.timeout,
@@ -101,13 +96,27 @@ impl LabRun {
     }
 }
 
+/// What two ends are behind, said as A=NAT and B=NAT.
+///
+/// # Errors
+/// If that names no NATs.
+pub fn named_nats(texts: &[String]) -> Result<[Option<Nat>; 2], Failure> {
+    let [a, b] = [('A', 0), ('B', 1)].map(|(end, place)| {
+        let text = texts.get(place).map_or("", String::as_str);
+        let lower = end.to_ascii_lowercase();
+        let name = text.strip_prefix([end, lower]).and_then(|rest| rest.strip_prefix('='));
+        named(end, text, name)
+    });
+    Ok([a?, b?])
+}
+
 fn named(end: char, text: &str, name: Option<&str>) -> Result<Option<Nat>, Failure> {
     match name {
         Some("none") => Ok(None),
         Some(name) => nat(name).map(Some),
         None => Err(Failure::new(
             format!("'{text}' does not say what {end} is behind"),
-            "say it as 'tso-probe lab run A=openwrt B=linux-kernel'; 'tso-probe lab list' has more",
+            "say it as A=openwrt B=linux-kernel; 'tso-probe lab list' has more",
         )),
     }
 }
@@ -134,10 +143,11 @@ pub fn lab_run(request: &LabRun) -> Result<Exit, Failure> {
     progress.say("building the lab, learning the external endpoints");
     let weather = Weather { delay: request.delay, ..Weather::default() };
     let pair = PairPlan { a: request.a.clone(), b: request.b.clone(), weather, seed };
-    let meeting = Meeting { pair, timing: request.timing, patience: request.timeout };
+    let (timing, patience, ports) = (request.timing, request.timeout, Meeting::PORTS);
+    let meeting = Meeting { timing, patience, tries: None, ports };
     let started = clock::realtime();
     let mut watch = |fact: &Fact| report::progress(fact).iter().for_each(|what| progress.say(what));
-    let met = lab::punch(&meeting, &signals, &mut watch);
+    let met = lab::with_pair(&pair, |ends| lab::punch(ends, &pair, meeting, &signals, &mut watch));
     progress.end();
     let met = met?;
     let verdict = judge_punch(&met.run);

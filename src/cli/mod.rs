@@ -16,6 +16,7 @@ mod screen;
 mod serve;
 mod shell;
 mod stun;
+mod timing;
 
 use std::process::ExitCode;
 

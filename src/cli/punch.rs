@@ -75,6 +75,7 @@ fn live(request: &Punch, peer: &Host, at: Moment, seed: u64) -> Result<LivePunch
         begun,
         first: begun + (at - now),
         patience: request.timeout,
+        tries: None,
         clock_error: Some(clock_error()),
         seed,
     })

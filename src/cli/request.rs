@@ -13,6 +13,7 @@ use super::failure::Failure;
 use super::lab_run::LabRun;
 use super::punch::Punch;
 pub use super::serve::Serve;
+use super::timing::CrossingWindows;
 use crate::engine::Effort;
 use crate::time::Duration;
 
@@ -31,6 +32,10 @@ pub enum Request {
     Punch(Box<Punch>),
     /// Print the schema of `punch`'s JSON.
     PunchSchema,
+    /// Measure crossing windows.
+    CrossingWindows(CrossingWindows),
+    /// Print the schema of `timing`'s JSON.
+    TimingSchema,
     /// Look at this machine.
     Doctor(Doctor),
     /// Print the schema of `doctor`'s JSON.
@@ -211,6 +216,8 @@ impl Request {
             Command::Stun(args) => Self::Stun(Stun::new(args)),
             Command::Punch(args) if args.json_schema => Self::PunchSchema,
             Command::Punch(args) => Self::Punch(Box::new(Punch::new(*args)?)),
+            Command::Timing(args) if args.json_schema => Self::TimingSchema,
+            Command::Timing(args) => Self::CrossingWindows(CrossingWindows::new(&args)?),
             Command::Doctor(args) if args.json_schema => Self::DoctorSchema,
             Command::Doctor(args) => Self::Doctor(Doctor::new(args)),
             Command::Serve(args) => Self::Serve(Serve::new(&args)?),
@@ -339,7 +346,8 @@ impl Shell {
 }
 
 impl Form {
-    const fn new(json: bool) -> Self {
+    /// JSON, if that is asked for.
+    pub const fn new(json: bool) -> Self {
         if json { Self::Json } else { Self::Text }
     }
 }

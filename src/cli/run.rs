@@ -32,6 +32,8 @@ pub fn dispatch(request: &Request) -> Result<Exit, Failure> {
         Request::Stun(request) => return super::stun::stun(request),
         Request::Punch(request) => return super::punch::punch(request),
         Request::PunchSchema => show(&format!("{:#}\n", report::punch_schema())),
+        Request::CrossingWindows(request) => return super::timing::crossing_windows(request),
+        Request::TimingSchema => show(&format!("{:#}\n", report::timing_schema())),
         Request::Doctor(request) => return super::doctor::doctor(request),
         Request::DoctorSchema => show(&format!("{:#}\n", report::doctor_schema())),
         Request::LabRun(request) => return super::lab_run::lab_run(request),

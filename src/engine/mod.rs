@@ -13,7 +13,7 @@ pub use stun::{StunAnswer, StunAsked, StunOutcome};
 
 use serde::{Deserialize, Serialize};
 
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use crate::wire::control::Message;
 use crate::wire::{Endpoint, Packet};
 
@@ -117,6 +117,13 @@ pub enum Event {
         local: Endpoint,
         /// Who opened it.
         remote: Endpoint,
+    },
+    /// A SYN that was to leave at a moment was called for, so to leave then.
+    Fired {
+        /// Of which connection.
+        flow: Flow,
+        /// How much of the CPUs' time others had around that moment, if this host tells.
+        stolen: Option<Duration>,
     },
     /// A connection that was to be opened is not to be had.
     Failed(Flow, Unreached),

@@ -48,6 +48,14 @@ pub enum Punched {
         /// That moment.
         at: Instant,
     },
+    /// An attempt's SYN was called for.
+    Fired {
+        /// Its number.
+        attempt: u32,
+        /// How much of the CPUs' time a hypervisor gave to others around that moment, if this host
+        /// tells.
+        stolen: Option<Duration>,
+    },
     /// An attempt came to nothing.
     Missed {
         /// Its number.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
-use super::pair::{Pair, PairPlan, with_pair};
+use super::pair::{Pair, PairPlan};
 use super::topology::{End, Server};
 use crate::engine::{Fact, Party, Run};
 use crate::live::{Control, Driver, Ended, Flows, LivePunch, LiveStun, Station, Stop};
@@ -22,14 +22,22 @@ use crate::verdict::judge_stun;
 use crate::wire::Endpoint;
 
 /// What two ends are to try.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Meeting {
-    /// Between which NATs, over which links.
-    pub pair: PairPlan,
     /// How the two departures are made simultaneous.
     pub timing: Timing,
     /// How long to try.
     pub patience: Duration,
+    /// How many SYNs each at most; none for as many as there is time for. Ends that agree over a
+    /// stream are not bound by it.
+    pub tries: Option<u32>,
+    /// The local ports: what two ends have tried before is not tried again in the same lab.
+    pub ports: [u16; 2],
+}
+
+impl Meeting {
+    /// The ports of a lab's first meeting.
+    pub const PORTS: [u16; 2] = [7001, 7002];
 }
 
 /// How two departures in the lab are made simultaneous.
@@ -56,104 +64,118 @@ type Watch<'a> = &'a mut (dyn FnMut(&Fact) + Send);
 /// The same on one thread.
 type Unshared<'a> = &'a mut dyn FnMut(&Fact);
 
-/// Builds the lab, lets both ends learn their external endpoints and punch, and takes it down.
-/// `watch` sees every fact as it is noted.
+/// Lets the ends of a lab learn their external endpoints and punch. `watch` sees every fact as it is
+/// noted.
 ///
 /// # Errors
-/// When this machine cannot build it: no privilege, no TUN devices.
-pub fn punch(meeting: &Meeting, signals: &Signals, watch: Watch<'_>) -> os::Result<Met> {
-    with_pair(&meeting.pair, |pair| {
-        let externals = learnt(meeting, pair, signals)?;
-        let (run, [a, b]) = match meeting.timing {
-            Timing::Skewed(skew_ns) => {
-                at_a_moment(meeting, skew_ns, externals, pair, signals, watch)?
-            }
-            Timing::Agreed(sync) => agreed(meeting, sync, externals, pair, signals, watch)?,
-        };
-        Ok(Met { run, carries: a.as_ref().zip(b.as_ref()).map(carries) })
-    })
+/// When a device of the lab fails, an end does not learn its external endpoint, or a port is in use.
+pub fn punch(
+    pair: &Pair,
+    plan: &PairPlan,
+    meeting: Meeting,
+    signals: &Signals,
+    watch: Watch<'_>,
+) -> os::Result<Met> {
+    let field = Field { pair, plan, meeting, signals };
+    let externals = field.learnt()?;
+    let (run, [a, b]) = match meeting.timing {
+        Timing::Skewed(skew_ns) => field.at_a_moment(skew_ns, externals, watch)?,
+        Timing::Agreed(sync) => field.agreed(sync, externals, watch)?,
+    };
+    Ok(Met { run, carries: a.as_ref().zip(b.as_ref()).map(carries) })
 }
 
 /// What both ends left, and their ends of the connection.
 type Both = (Run, [Option<TcpStream>; 2]);
 
-/// Both ends have one clock, and shoot by that.
-fn at_a_moment(
-    meeting: &Meeting,
-    skew_ns: i64,
-    externals: [Endpoint; 2],
-    pair: &Pair,
-    signals: &Signals,
-    watch: Watch<'_>,
-) -> os::Result<Both> {
-    let begun = clock::monotonic();
-    let first = begun + PREPARATION;
-    let lives = [Side::A, Side::B].map(|side| LivePunch {
-        side,
-        peer: externals[index(side.opposite())],
-        local_port: PORTS[index(side)],
-        begun,
-        first: if side == Side::A { first } else { shifted(first, skew_ns) },
-        patience: meeting.patience,
-        clock_error: None,
-        seed: meeting.pair.seed.wrapping_add(index(side) as u64),
-    });
-    let end = |place: usize, stop: Stop<'_>, watch: Unshared<'_>| {
-        crate::live::punch(&lives[place], stop, watch)
-    };
-    let [a, b] = both(pair, &end, signals, watch)?;
-    Ok((a.run.merged(b.run), [a.connection, b.connection]))
+/// Where two ends meet.
+struct Field<'a> {
+    pair: &'a Pair,
+    plan: &'a PairPlan,
+    meeting: Meeting,
+    signals: &'a Signals,
 }
 
-/// Both ends agree through a relay; what a saw and heard is all there is to judge by.
-fn agreed(
-    meeting: &Meeting,
-    sync: Sync,
-    externals: [Endpoint; 2],
-    pair: &Pair,
-    signals: &Signals,
-    watch: Watch<'_>,
-) -> os::Result<Both> {
-    let relay = Endpoint::new(pair.server.addresses[0], PUNCH_PORT);
-    let appointments = [Role::Decides(sync), Role::Follows].map(|role| Appointment {
-        meet: Meet::Via(relay, role),
-        port: PORTS[0],
-        external: None,
-        peer: None,
-        wait: PATIENCE + 4 * meeting.pair.weather.delay,
-        patience: meeting.patience,
-        seed: meeting.pair.seed,
-    });
-    let end = |place: usize, stop: Stop<'_>, watch: Unshared<'_>| {
-        let (port, peer) = (PORTS[place], Some(externals[1 - place]));
-        crate::live::punch_agreed(&Appointment { port, peer, ..appointments[place] }, stop, watch)
-    };
-    let serve = |ready: Sender<()>, stop: &Waker| {
-        let flows = Flows::listening([relay])?;
-        run_until(&mut Relay::default(), flows, ready, stop)
-    };
-    let [a, b] = served(&pair.server, &serve, || both(pair, &end, signals, watch))?;
-    Ok((a.run, [a.connection, b.connection]))
-}
+impl Field<'_> {
+    /// Both ends have one clock, and shoot by that.
+    fn at_a_moment(
+        &self,
+        skew_ns: i64,
+        externals: [Endpoint; 2],
+        watch: Watch<'_>,
+    ) -> os::Result<Both> {
+        let Meeting { patience, tries, ports, .. } = self.meeting;
+        let begun = clock::monotonic();
+        let first = begun + PREPARATION;
+        let lives = [Side::A, Side::B].map(|side| LivePunch {
+            side,
+            peer: externals[index(side.opposite())],
+            local_port: ports[index(side)],
+            begun,
+            first: if side == Side::A { first } else { shifted(first, skew_ns) },
+            patience,
+            tries,
+            clock_error: None,
+            seed: self.plan.seed.wrapping_add(index(side) as u64),
+        });
+        let end = |place: usize, stop: Stop<'_>, watch: Unshared<'_>| {
+            crate::live::punch(&lives[place], stop, watch)
+        };
+        let [a, b] = both(self.pair, &end, self.signals, watch)?;
+        Ok((a.run.merged(b.run), [a.connection, b.connection]))
+    }
 
-/// The external endpoints that a server sees when the ends connect to it from the ports of the punch.
-fn learnt(meeting: &Meeting, pair: &Pair, signals: &Signals) -> os::Result<[Endpoint; 2]> {
-    let server = Endpoint::new(pair.server.addresses[0], STUN_PORTS[0]);
-    let patience = PATIENCE + 4 * meeting.pair.weather.delay;
-    let addresses = pair.server.addresses;
-    let serve = |ready: Sender<()>, stop: &Waker| {
-        let ports = |address: &IpAddr| STUN_PORTS.map(|port| Endpoint::new(*address, port));
-        let flows = Flows::listening(addresses.iter().flat_map(ports))?;
-        run_until(&mut StunServer::new(addresses.to_vec(), STUN_PORTS), flows, ready, stop)
-    };
-    let learn = |side: Side| {
-        let (end, local_port) = (&pair.ends[index(side)], PORTS[index(side)]);
-        let (servers, seed) = (vec![server], meeting.pair.seed);
-        let live = LiveStun { servers, local_port, patience, seed };
-        let run = end.namespace.run(|| crate::live::stun(&live, signals, &mut |_| {}))??;
-        judge_stun(&run).external.first().copied().ok_or_else(|| unlearnt(end))
-    };
-    served(&pair.server, &serve, || learn(Side::A).and_then(|a| Ok([a, learn(Side::B)?])))
+    /// Both ends agree through a relay; what a saw and heard is all there is to judge by.
+    fn agreed(&self, sync: Sync, externals: [Endpoint; 2], watch: Watch<'_>) -> os::Result<Both> {
+        let server = &self.pair.server;
+        let relay = Endpoint::new(server.addresses[0], PUNCH_PORT);
+        let end = |place: usize, stop: Stop<'_>, watch: Unshared<'_>| {
+            let role = [Role::Decides(sync), Role::Follows][place];
+            let appointment = Appointment {
+                meet: Meet::Via(relay, role),
+                port: self.meeting.ports[place],
+                external: None,
+                peer: Some(externals[1 - place]),
+                wait: self.patience(),
+                patience: self.meeting.patience,
+                seed: self.plan.seed,
+            };
+            crate::live::punch_agreed(&appointment, stop, watch)
+        };
+        let serve = |ready: Sender<()>, stop: &Waker| {
+            let flows = Flows::listening([relay])?;
+            run_until(&mut Relay::default(), flows, ready, stop)
+        };
+        let [a, b] = served(server, &serve, || both(self.pair, &end, self.signals, watch))?;
+        Ok((a.run, [a.connection, b.connection]))
+    }
+
+    /// The external endpoints that a server sees when the ends connect to it from the ports of the
+    /// punch.
+    fn learnt(&self) -> os::Result<[Endpoint; 2]> {
+        let addresses = self.pair.server.addresses;
+        let server = Endpoint::new(addresses[0], STUN_PORTS[0]);
+        let serve = |ready: Sender<()>, stop: &Waker| {
+            let ports = |address: &IpAddr| STUN_PORTS.map(|port| Endpoint::new(*address, port));
+            let flows = Flows::listening(addresses.iter().flat_map(ports))?;
+            run_until(&mut StunServer::new(addresses.to_vec(), STUN_PORTS), flows, ready, stop)
+        };
+        let learn = |side: Side| {
+            let (end, local_port) = (&self.pair.ends[index(side)], self.meeting.ports[index(side)]);
+            let (servers, patience, seed) = (vec![server], self.patience(), self.plan.seed);
+            let live = LiveStun { servers, local_port, patience, seed };
+            let asked = || crate::live::stun(&live, self.signals, &mut |_| {});
+            let run = end.namespace.run(asked)??;
+            judge_stun(&run).external.first().copied().ok_or_else(|| unlearnt(end))
+        };
+        let both = || learn(Side::A).and_then(|a| Ok([a, learn(Side::B)?]));
+        served(&self.pair.server, &serve, both)
+    }
+
+    /// How long an answer may take.
+    fn patience(&self) -> Duration {
+        PATIENCE + 4 * self.plan.weather.delay
+    }
 }
 
 fn unlearnt(end: &End) -> Error {
@@ -289,9 +311,6 @@ fn shifted(at: Duration, by_ns: i64) -> Duration {
     let by = Duration::from_nanos(by_ns.unsigned_abs());
     if by_ns < 0 { at.saturating_sub(by) } else { at + by }
 }
-
-/// The ports that the two ends punch from.
-const PORTS: [u16; 2] = [7001, 7002];
 
 const PREPARATION: Duration = Duration::from_millis(400);
 

@@ -153,9 +153,12 @@ impl<'a> Driver<'a> {
     fn wait(&mut self, until: Instant) {
         if self.pending.is_empty() {
             let waited = self.sleep(until);
-            self.flows.shoot(clock::monotonic());
+            let fired = self.flows.shoot(clock::monotonic());
+            let shot_at = self.station.now();
+            self.pending.extend(fired.into_iter().map(|event| (shot_at, event)));
             let changed = self.changed();
             let seen = waited.and_then(|()| self.station.seen());
+            self.learn(&seen);
             self.happened(seen);
             self.pending.extend(changed);
             let now = self.station.now();
@@ -174,6 +177,15 @@ impl<'a> Driver<'a> {
         }
         if let Some((at, event)) = self.pending.pop_front() {
             self.party.handle(at, event);
+        }
+    }
+
+    /// Lets shots be aimed better by where the last ones hit.
+    fn learn(&mut self, seen: &os::Result<Vec<(Instant, Event)>>) {
+        for (at, event) in seen.iter().flatten() {
+            if let Event::Left(packet) = event {
+                self.flows.left(packet, self.station.monotonic(*at));
+            }
         }
     }
 

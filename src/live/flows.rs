@@ -5,12 +5,13 @@ use std::io::{self, ErrorKind};
 
 use crate::engine::{Bind, Change, End, Event, Flow, How, Reader, Source, Unreached};
 use crate::os;
+use crate::os::cpu;
 use crate::os::poll::{Interest, Want};
 use crate::os::shot::Marksman;
 use crate::os::tcp::{self, Listener, Options, Prepared, Progress, Stream};
 use crate::tcp::State;
 use crate::time::{Duration, Instant};
-use crate::wire::Endpoint;
+use crate::wire::{Endpoint, Packet, Segment};
 
 /// All connections of a party.
 #[derive(Default)]
@@ -21,7 +22,16 @@ pub struct Flows {
     /// Connections whose SYN is to leave at a moment of the kernel's monotonic clock.
     aimed: BTreeMap<(Duration, Flow), (Prepared, Reader)>,
     marksman: Option<Marksman>,
+    /// Shots whose SYN has not been seen yet.
+    fired: Vec<Shot>,
     samples: bool,
+}
+
+/// A SYN that was to leave this socket at a moment of the kernel's monotonic clock.
+struct Shot {
+    at: Duration,
+    local: Endpoint,
+    remote: Endpoint,
 }
 
 struct Link {
@@ -75,12 +85,33 @@ impl Flows {
     }
 
     /// Fires the shots that are due; each takes until its moment.
-    pub fn shoot(&mut self, now: Duration) {
-        let Some(marksman) = &self.marksman else { return };
+    pub fn shoot(&mut self, now: Duration) -> Vec<Event> {
+        let Some(marksman) = &self.marksman else { return Vec::new() };
         let is_due = |at| Marksman::ready_by(at) <= now;
+        let mut events = Vec::new();
         while let Some(entry) = self.aimed.first_entry().filter(|entry| is_due(entry.key().0)) {
             let ((at, flow), (prepared, reader)) = entry.remove_entry();
-            self.links.insert(flow, Link::new(marksman.fire(at, prepared), reader));
+            let before = cpu::time();
+            let stream = marksman.fire(at, prepared);
+            let times = before.and_then(|before| Ok((before, cpu::time()?))).ok();
+            let stolen = times.map(|(before, after)| after.stolen_time_since(before));
+            events.push(Event::Fired { flow, stolen });
+            let remote = stream.remote();
+            self.fired.extend(stream.local().ok().map(|local| Shot { at, local, remote }));
+            self.links.insert(flow, Link::new(stream, reader));
+        }
+        events
+    }
+
+    /// Learns from a packet that left the interface at this moment, if it is the SYN of a shot.
+    pub fn left(&mut self, packet: &Packet, at: Duration) {
+        let is_syn = packet.segment().is_some_and(Segment::is_bare_syn);
+        let ends = packet.endpoints().filter(|_| is_syn);
+        let is_its = |shot: &Shot| ends == Some((shot.local, shot.remote));
+        let Some(place) = self.fired.iter().position(is_its) else { return };
+        let aimed = self.fired.swap_remove(place).at;
+        if let Some(marksman) = &self.marksman {
+            marksman.learn(aimed, at);
         }
     }
 

@@ -28,6 +28,8 @@ pub struct LivePunch {
     pub first: Duration,
     /// How long to try from then on.
     pub patience: Duration,
+    /// How many SYNs at most; none for as many as there is time for.
+    pub tries: Option<u32>,
     /// How far off this host's clock may be, if the two ends have no other in common; none within if
     /// nobody keeps it.
     pub clock_error: Option<Option<Duration>>,
@@ -54,8 +56,8 @@ pub fn punch(live: &LivePunch, stop: Stop<'_>, watch: &mut dyn FnMut(&Fact)) -> 
     let local = Endpoint::new(route.source, live.local_port);
     let station = Station::plain().since(live.begun);
     let first = station.moment(live.first);
-    let &LivePunch { side, peer: remote, patience, seed, .. } = live;
-    let mut direct = Direct::new(Aim { side, local, remote, first, patience, seed });
+    let &LivePunch { side, peer: remote, patience, tries, seed, .. } = live;
+    let mut direct = Direct::new(Aim { side, local, remote, first, patience, tries, seed });
     let mut ended = drive(&mut direct, Direct::opened, station, stop, watch)?;
     if let Some(error) = live.clock_error {
         ended.run.note(Instant::START, Fact::Punch { side, what: Punched::Clock { error } });

@@ -1,10 +1,10 @@
 //! How much of the time that this machine's CPUs have is somebody else's (proc_stat(5)).
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use nix::{
     sched::{CpuSet, sched_getaffinity, sched_setaffinity},
-    unistd::Pid,
+    unistd::{Pid, SysconfVar, sysconf},
 };
 
 use super::{Error, Result};
@@ -34,6 +34,14 @@ impl CpuTime {
         let stolen = self.stolen.saturating_sub(earlier.stolen);
         Some(stolen as f64 / total as f64)
     }
+
+    /// How much was stolen since `earlier`, to a tick, which is commonly 10 ms.
+    pub fn stolen_time_since(self, earlier: Self) -> Duration {
+        let ticks = self.stolen.saturating_sub(earlier.stolen);
+        let per_second = sysconf(SysconfVar::CLK_TCK).ok().flatten();
+        let per_second = per_second.and_then(|ticks| u32::try_from(ticks).ok()).unwrap_or(USER_HZ);
+        Duration::from_secs(ticks) / per_second.max(1)
+    }
 }
 
 /// Keeps the calling thread on the n-th of the CPUs that it may run on; where there are fewer, or it
@@ -61,6 +69,9 @@ fn parse(text: &str) -> Option<CpuTime> {
     Some(CpuTime { total: fields.iter().sum(), stolen: *fields.get(7)? })
 }
 
+/// What every architecture in use has (time(7)).
+const USER_HZ: u32 = 100;
+
 const FILE: &str = "/proc/stat";
 
 #[cfg(test)]
@@ -74,6 +85,7 @@ mod tests {
         let after = parse("cpu  110 0 55 840 0 0 0 35 61 0\n").unwrap();
         assert_eq!(after.stolen_since(before), Some(25.0 / 80.0));
         assert_eq!(before.stolen_since(before), None);
+        assert_eq!(after.stolen_time_since(before), Duration::from_millis(250));
     }
 
     #[test]

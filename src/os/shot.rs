@@ -13,39 +13,40 @@ use std::{
 use nix::{errno::Errno, libc};
 
 use super::{
-    Result,
-    capture::Capture,
-    clock,
-    poll::{self, Interest},
+    Result, clock, poll,
     reserve::{self, Reserved},
     tcp::{self, Bind, Options, Prepared, Stream},
 };
+
+mod lead;
+
+use lead::Lead;
 
 /// What it takes to shoot: a port on loopback to rehearse with, and how long a SYN is under way in
 /// this host.
 #[derive(Debug)]
 pub struct Marksman {
     target: Reserved,
-    lead: Option<Duration>,
+    lead: Lead,
 }
 
 impl Marksman {
-    /// Prepares in the calling thread's namespace. Where capture is allowed the way of a SYN through
-    /// this host is measured, else it is taken as nothing.
+    /// Prepares. Where it is allowed, the way of a SYN through this host is measured meanwhile, which
+    /// takes some tenths of a second; else, and until then, it is taken as nothing.
     ///
     /// # Errors
-    /// When no port on loopback is to be had.
+    /// When no port on loopback is to be had in the calling thread's namespace.
     pub fn new() -> Result<Self> {
-        clock::sharpen_timers()?;
-        let target = reserve::reserve((LOOPBACK, 0).into())?;
-        let mut marksman = Self { target, lead: None };
-        marksman.lead = marksman.calibrate().ok().flatten();
-        Ok(marksman)
+        Self::with(Lead::measured())
     }
 
-    /// The time from the call to the interface, if it could be measured.
+    fn with(lead: Lead) -> Result<Self> {
+        Ok(Self { target: reserve::reserve((LOOPBACK, 0).into())?, lead })
+    }
+
+    /// The time from the call to the interface, if it could be measured. Waits until that is known.
     pub fn lead(&self) -> Option<Duration> {
-        self.lead
+        self.lead.known()
     }
 
     /// When to hand a shot over at the latest.
@@ -55,47 +56,49 @@ impl Marksman {
 
     /// Lets a SYN leave at that moment, by [`clock::monotonic`]. A moment in the past is now.
     pub fn fire(&self, at: Duration, prepared: Prepared) -> Stream {
-        self.call(at.saturating_sub(self.lead.unwrap_or_default()), || prepared.connect())
+        self.shoot(at, prepared, Prepared::warm, Prepared::connect)
     }
 
-    /// Calls at that moment, by [`clock::monotonic`], as exactly as this thread can.
+    /// Does by `call` whatever lets a packet leave, so that it leaves at that moment.
     pub fn call<T>(&self, at: Duration, call: impl FnOnce() -> T) -> T {
-        sleep_until(at.saturating_sub(WARM_UP));
+        self.shoot(at, (), |()| (), |()| call())
+    }
+
+    /// Learns from a shot that was to leave at one moment, and was seen leaving at another.
+    pub fn learn(&self, aimed: Duration, left: Duration) {
+        self.lead.correct(aimed, left);
+    }
+
+    /// `warm` touches what `call` will need, and does nothing else.
+    fn shoot<P, T>(
+        &self,
+        at: Duration,
+        prepared: P,
+        warm: impl Fn(&P),
+        call: impl FnOnce(P) -> T,
+    ) -> T {
+        let at = at.saturating_sub(self.lead.so_far());
+        // Without it the thread wakes up some 50 µs later, and rehearses less.
+        let _ = clock::sharpen_timers();
+        // Before the sleep: on a busy machine it is the waking up that waits for its turn.
         let _priority = RealTime::take();
+        sleep_until(at.saturating_sub(WARM_UP));
         while clock::monotonic() + REHEARSAL < at {
             self.rehearse();
+        }
+        while clock::monotonic() + TOUCH < at {
+            warm(&prepared);
         }
         while clock::monotonic() < at {
             std::hint::spin_loop();
         }
-        call()
+        call(prepared)
     }
 
     /// Connects to a closed port on loopback; the kernel refuses at once.
     fn rehearse(&self) {
         // That it cannot be rehearsed is no reason not to shoot.
         let _ = tcp::connect(Bind::Kernel, self.target.endpoint(), &Options::default());
-    }
-
-    /// The median time from the call to the capture of its SYN, if enough of them were seen.
-    fn calibrate(&self) -> Result<Option<Duration>> {
-        let remote = self.target.endpoint();
-        let filter = format!("tcp dst port {} and tcp[tcpflags] & tcp-syn != 0", remote.port());
-        let mut capture = Capture::open("lo", &filter)?;
-        let mut took = Vec::new();
-        for _ in 0..CALIBRATIONS {
-            self.rehearse();
-            let prepared = tcp::prepare(Bind::Kernel, remote, &Options::default())?;
-            while capture.next_packet()?.is_some() {}
-            let called = clock::realtime();
-            prepared.connect();
-            poll::wait(&[Interest::read(&capture)], Some(clock::monotonic() + PATIENCE))?;
-            let seen = capture.next_packet()?;
-            took.extend(seen.and_then(|seen| seen.at_realtime.checked_sub(called)));
-        }
-        took.sort();
-        let enough = took.len() * 2 > CALIBRATIONS;
-        Ok(took.get(took.len() / 2).copied().filter(|_| enough))
     }
 }
 
@@ -149,11 +152,8 @@ const RUN_UP: Duration = Duration::from_millis(2);
 /// Later than this before a shot the thread does not sleep: it commonly wakes up within 150 µs.
 const WARM_UP: Duration = Duration::from_micros(400);
 
+/// What one touch of what is prepared may take, by far.
+const TOUCH: Duration = Duration::from_micros(8);
+
 /// What one rehearsal may take, by far.
 const REHEARSAL: Duration = Duration::from_micros(60);
-
-/// So many that the median is steady.
-const CALIBRATIONS: usize = 15;
-
-/// A SYN on loopback is seen at once, or this machine is too busy to measure.
-const PATIENCE: Duration = Duration::from_millis(20);

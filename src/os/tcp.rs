@@ -122,6 +122,14 @@ pub fn listen(bind: Bind, backlog: u16) -> Result<Listener> {
 }
 
 impl Prepared {
+    /// Lets the kernel touch what [`Self::connect`] will need: this socket and the route. Nothing is sent.
+    pub(super) fn warm(&self) {
+        // What these answer is of no interest.
+        let _ = state_of(&self.socket);
+        let _ = std::net::UdpSocket::bind((std::net::Ipv4Addr::UNSPECIFIED, 0))
+            .and_then(|socket| socket.connect(self.remote));
+    }
+
     /// Sends the SYN. What `connect(2)` answers is told by [`Stream::progress`].
     pub fn connect(self) -> Stream {
         let Self { socket, remote } = self;
@@ -165,22 +173,7 @@ impl Stream {
     /// # Errors
     /// Never for a TCP socket.
     pub fn state(&self) -> io::Result<State> {
-        let mut info = [0_u8; 1];
-        let mut length = libc::socklen_t::try_from(info.len()).expect("one fits");
-        // SAFETY: the kernel writes at most `length` octets to `info`, which is that long; the first
-        // octet of `struct tcp_info` is the state (linux/tcp.h).
-        #[allow(unsafe_code)]
-        let answer = unsafe {
-            libc::getsockopt(
-                self.socket.as_raw_fd(),
-                libc::IPPROTO_TCP,
-                libc::TCP_INFO,
-                info.as_mut_ptr().cast(),
-                &raw mut length,
-            )
-        };
-        Errno::result(answer)?;
-        state(info[0].into()).ok_or_else(|| ErrorKind::InvalidData.into())
+        state_of(&self.socket)
     }
 
     /// The connection for whoever goes on with it, by calls that block.
@@ -294,6 +287,25 @@ pub(super) fn bound(local: SocketAddr, sharing: Sharing) -> Result<OwnedFd> {
     socket::bind(socket.as_raw_fd(), &SockaddrStorage::from(local))
         .map_err(|e| not_bound(local, e))?;
     Ok(socket)
+}
+
+fn state_of(socket: &impl AsRawFd) -> io::Result<State> {
+    let mut info = [0_u8; 1];
+    let mut length = libc::socklen_t::try_from(info.len()).expect("one fits");
+    // SAFETY: the kernel writes at most `length` octets to `info`, which is that long; the first
+    // octet of `struct tcp_info` is the state (linux/tcp.h).
+    #[allow(unsafe_code)]
+    let answer = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    Errno::result(answer)?;
+    state(info[0].into()).ok_or_else(|| ErrorKind::InvalidData.into())
 }
 
 fn socket_for(bind: Bind, remote: SocketAddr) -> Result<OwnedFd> {

@@ -145,7 +145,8 @@ impl Agreed {
         let known = self.appointment.peer.or(external);
         let peer = known.unwrap_or_else(|| Endpoint::new(remote.ip(), port));
         let Appointment { patience, seed, .. } = self.appointment;
-        let aim = Aim { side: self.side(), local, remote: peer, first: now, patience, seed };
+        let (side, remote, tries) = (self.side(), peer, None);
+        let aim = Aim { side, local, remote, first: now, patience, tries, seed };
         let (asked, number, offset) = (now, 0, Offset::UNKNOWN);
         self.phase = Phase::Measuring { aim, asked, number, offset };
         // Before there is any hurry.

@@ -27,6 +27,8 @@ pub struct Aim {
     pub first: Instant,
     /// How long to try from then on.
     pub patience: Duration,
+    /// How many SYNs at most; none for as many as there is time for.
+    pub tries: Option<u32>,
     /// What to draw randomness from.
     pub seed: u64,
 }
@@ -58,7 +60,7 @@ enum Phase {
 impl Direct {
     /// A punch that has not begun.
     pub fn new(aim: Aim) -> Self {
-        let Aim { side, local, remote, first, patience, seed } = aim;
+        let Aim { side, local, remote, first, patience, seed, .. } = aim;
         let aimed = Punched::Aimed { local, remote, first, give_up: first + patience };
         let listen = Step::Listen { on: local, reader: Reader::Heir };
         let steps = [note(side, aimed), Step::Watch { local, towards: remote }, listen].into();
@@ -81,7 +83,8 @@ impl Direct {
     fn attempt(&mut self, now: Instant) {
         let at = self.schedule.next_after(now);
         self.phase = Phase::Trying { since: at };
-        if self.give_up() <= at {
+        let is_last = self.aim.tries.is_some_and(|most| most <= self.attempts);
+        if is_last || self.give_up() <= at {
             return;
         }
         self.attempts += 1;
@@ -130,10 +133,11 @@ impl Direct {
             Phase::Stands { flow: standing, .. } => flow == standing,
             Phase::Over(_) => false,
         };
-        if is_ours {
-            self.note(Punched::Missed { attempt: self.attempts, why });
-            self.attempt(now);
+        if !is_ours {
+            return;
         }
+        self.note(Punched::Missed { attempt: self.attempts, why });
+        self.attempt(now);
     }
 
     /// A second connection, between other endpoints since a NAT remapped a SYN, is left alone: the
@@ -196,6 +200,9 @@ impl Party for Direct {
             Event::Left(packet) => self.see(now, false, packet),
             Event::Changed(change) => self.note(Punched::Changed(change)),
             Event::Unwatched(witness, why) => self.note(Punched::Unwatched { witness, why }),
+            Event::Fired { flow: Flow(attempt), stolen } => {
+                self.note(Punched::Fired { attempt, stolen });
+            }
             Event::Opened { flow, local } => {
                 self.stands(now, flow, By::Connect, [local, self.aim.remote]);
             }
@@ -368,7 +375,15 @@ mod tests {
     fn direct() -> Direct {
         let (side, seed) = (Side::A, 7);
         let (local, remote) = (end(LOCAL), end(PEER));
-        Direct::new(Aim { side, local, remote, first: FIRST, patience: PATIENCE, seed })
+        Direct::new(Aim {
+            side,
+            local,
+            remote,
+            first: FIRST,
+            patience: PATIENCE,
+            tries: None,
+            seed,
+        })
     }
 
     /// One whose first SYN is aimed.

@@ -12,8 +12,10 @@ mod journal;
 mod offset;
 mod schedule;
 mod signal;
+mod sweep;
 
 pub use agreed::Agreed;
 pub use appointment::{Appointment, Meet, PUNCH_PORT, Role, Sync};
 pub use direct::{Aim, Direct};
 pub use schedule::Schedule;
+pub use sweep::{Edge, Sweep};

@@ -11,6 +11,7 @@ mod punch;
 mod remark;
 mod stun;
 mod table;
+mod timing;
 pub mod words;
 
 pub use doctor::{doctor_json, doctor_schema, doctor_table};
@@ -24,6 +25,7 @@ pub use punch::{
 pub use remark::remark;
 pub use stun::{stun_json, stun_schema, stun_table};
 pub use table::table;
+pub use timing::{Window, timing_json, timing_schema, timing_text};
 
 /// Verdicts for the tests of whatever shows one.
 #[cfg(test)]

@@ -145,8 +145,8 @@ fn witnesses(verdict: &PunchVerdict) -> String {
     let witnesses = &verdict.witnesses;
     let told = |who: &str, testimony: &Testimony| match (testimony.opening, &testimony.gaps[..]) {
         (Some(Opening::None), []) => format!("{who}: no opening seen"),
-        (Some(opening), []) => format!("{who}: {}", word(opening)),
-        (Some(opening), [gap, ..]) => format!("{who}: {} ({gap})", word(opening)),
+        (Some(opening), []) => format!("{who}: {}", opening_word(opening)),
+        (Some(opening), [gap, ..]) => format!("{who}: {} ({gap})", opening_word(opening)),
         (None, [gap, ..]) => format!("{who}: not watched ({gap})"),
         (None, []) => format!("{who}: nothing seen"),
     };
@@ -160,7 +160,7 @@ fn witnesses(verdict: &PunchVerdict) -> String {
 }
 
 /// The word that the JSON has for an opening.
-fn word(opening: Opening) -> String {
+pub fn opening_word(opening: Opening) -> String {
     let value = serde_json::to_value(opening).unwrap_or_default();
     value["opening"].as_str().unwrap_or_default().to_owned()
 }
@@ -187,13 +187,18 @@ fn timing(verdict: &PunchVerdict) -> String {
 fn attempts(attempts: &[Attempt]) -> String {
     let of = |side| attempts.iter().filter(move |attempt| attempt.side == side);
     let ends = [Side::A, Side::B].into_iter().filter_map(|side| {
-        let error = of(side).next()?.error_us?;
+        let first = of(side).next()?;
+        let error = first.error_us?;
         let late = if error < 0.0 { "early" } else { "late" };
         let tries = match of(side).count() {
             1 => "one attempt".to_owned(),
             count => format!("{count} attempts"),
         };
-        Some(format!("that of {} {} {late} ({tries})", name(side), time(error.abs())))
+        let stolen = first.stolen_us.filter(|stolen| *stolen > 0.0);
+        let stolen = stolen.map_or(String::new(), |stolen| {
+            format!(", {} of CPU time stolen meanwhile", time(stolen))
+        });
+        Some(format!("that of {} {} {late} ({tries}{stolen})", name(side), time(error.abs())))
     });
     let ends: Vec<_> = ends.collect();
     if ends.is_empty() {

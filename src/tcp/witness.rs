@@ -75,8 +75,8 @@ pub struct Transition {
 }
 
 /// What the packets of one connection prove of how it was opened. Packets of other connections, and
-/// those seen where nobody watched, are passed over; of several attempts the last one counts to which
-/// the other end answered.
+/// those seen where nobody watched, are passed over; of several attempts that one counts in which an end
+/// stands, else the last one to which the other end answered.
 ///
 /// The sightings of one vantage come in the order in which its interface saw them.
 pub fn witness(trace: &[Sighting], vantages: &Vantages) -> Testimony {
@@ -84,14 +84,28 @@ pub fn witness(trace: &[Sighting], vantages: &Vantages) -> Testimony {
         vantage.map(|vantage| View::new(trace, side, vantage)).filter(|view| !view.is_empty())
     };
     match (view(Side::A, vantages.a), view(Side::B, vantages.b)) {
-        (Some(a), Some(b)) if View::are_one_attempt(&a, &b) => from_both(&a, &b),
-        // Segments that cannot be matched across the ends prove nothing together.
-        (Some(a), Some(b)) => from_one(if a.is_open() || !b.is_open() { &a } else { &b }),
+        (Some(a), Some(b)) => from_two(&a, &b),
         (Some(view), None) | (None, Some(view)) => from_one(&view),
         (None, None) => {
             Testimony { opening: Opening::None, outcome: Outcome::TimedOut, states: Vec::new() }
         }
     }
+}
+
+/// By an end that stands, if there is one: its peer may have gone on to a later attempt without its
+/// knowledge, and what the peer has of an earlier one is over.
+///
+/// Where both stand, it is in one attempt. Were it in two, each end would have taken part in the other's
+/// before its own, so that either would have begun before the other.
+fn from_two(a: &View<'_>, b: &View<'_>) -> Testimony {
+    let is_of_a = a.stands() || !b.stands() && (a.is_open() || !b.is_open());
+    let matched = if is_of_a {
+        b.of_the_attempt_of(a).map(|b| from_both(a, &b))
+    } else {
+        a.of_the_attempt_of(b).map(|a| from_both(&a, b))
+    };
+    // Segments that cannot be matched across the ends prove nothing together.
+    matched.unwrap_or_else(|| from_one(if is_of_a { a } else { b }))
 }
 
 fn from_one(view: &View<'_>) -> Testimony {

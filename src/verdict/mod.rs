@@ -19,6 +19,7 @@ mod summary;
 mod trouble;
 mod unsolicited;
 mod view;
+mod window;
 
 use std::net::IpAddr;
 
@@ -35,6 +36,8 @@ pub use punch::{
     StateChange, StateSource, Testimony, Timing, TraceLine, Witnesses, judge_punch,
 };
 pub use stun::{Agreement, Payload, Problem, StunServer, StunVerdict, judge_stun};
+
+pub use window::{MeasuredEdge, PredictedWindow, WindowTrial, WindowVerdict, judge_window};
 
 use by_stun::ByStun;
 use liveness::Liveness;

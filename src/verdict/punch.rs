@@ -160,6 +160,9 @@ pub struct Attempt {
     pub at_us: f64,
     /// By how much the SYN was late at the interface, in microseconds; none if it was not seen.
     pub error_us: Option<f64>,
+    /// How much CPU time a hypervisor gave to others around the shot, in microseconds and to a tick of
+    /// commonly 10 ms; none if this host does not tell.
+    pub stolen_us: Option<f64>,
     /// Why it came to nothing.
     pub missed: Option<Missed>,
 }

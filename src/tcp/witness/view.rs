@@ -3,6 +3,8 @@
 //! What a host's TCP knew is judged by what it sent: a packet may be seen at an interface and never
 //! reach TCP, or reach it later than one that was seen after it.
 
+mod attempts;
+
 use super::{Sighting, Transition, Vantage};
 use crate::tcp::arrival::Arrival;
 use crate::tcp::{Outcome, Side, State};
@@ -10,7 +12,7 @@ use crate::time::Instant;
 use crate::wire::{Body, Flags, Icmp, Segment, Seq};
 
 /// What one end's interface saw of one attempt to open one connection.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct View<'a> {
     pub side: Side,
     vantage: Vantage,
@@ -60,9 +62,8 @@ impl<'a> View<'a> {
                 view.see(place + 1, sighting);
             }
         }
-        view.own = view.last_syn(false);
-        view.peer = view.last_syn(true);
-        view
+        let own = view.last_own();
+        view.of_attempt(own)
     }
 
     fn see(&mut self, frame: usize, sighting: &'a Sighting) {
@@ -101,60 +102,12 @@ impl<'a> View<'a> {
         is_end && (icmp.quote.source, icmp.quote.destination) == (local, remote)
     }
 
-    /// The last SYN this way that the other side acknowledged, else the last one: what is left of
-    /// earlier attempts has other numbers (RFC 9293 §3.4.1), and what answered it then does not count
-    /// once this side's own SYN of this attempt is known.
-    fn last_syn(&self, inbound: bool) -> Option<Syn> {
-        let syns = || self.way(inbound).filter(|seen| seen.segment.flags.contains(Flags::SYN));
-        let with_length = |iss| {
-            let same = syns().filter(|seen| seen.segment.seq == iss);
-            Syn { iss, length: same.map(|seen| seen.segment.length()).max().unwrap_or(1) }
-        };
-        let mut all: Vec<_> = syns().map(|seen| with_length(seen.segment.seq)).collect();
-        all.reverse();
-        let is_of_this = |segment: &Segment| {
-            self.own.filter(|_| inbound).is_none_or(|own| segment.seq - own.iss <= WINDOW)
-        };
-        let answered = |syn: &&Syn| {
-            let mut answers = self.way(!inbound).filter(|seen| is_of_this(seen.segment));
-            answers.any(|seen| syn.is_acknowledged_by(seen.segment))
-        };
-        all.iter().find(answered).or(all.first()).copied()
-    }
-
     pub const fn is_empty(&self) -> bool {
         self.segments.is_empty()
     }
 
     pub fn is_self_connect(&self) -> bool {
         self.vantage.local == self.vantage.remote
-    }
-
-    /// Whether both ends saw the same SYNs: by their numbers, or where a NAT rewrites those, by their
-    /// timestamps. A SYN that did not arrive contradicts nothing.
-    pub fn are_one_attempt(a: &Self, b: &Self) -> bool {
-        a.sent_what_came_to(b) && b.sent_what_came_to(a)
-    }
-
-    fn sent_what_came_to(&self, receiver: &Self) -> bool {
-        match (self.own, receiver.peer) {
-            (_, None) => true,
-            (None, Some(_)) => false,
-            (Some(sent), Some(came)) => {
-                let came_stamps: Vec<_> = receiver.stamps(true, came.iss).collect();
-                sent.iss == came.iss
-                    || self.stamps(false, sent.iss).any(|stamp| came_stamps.contains(&stamp))
-            }
-        }
-    }
-
-    /// The TSvals of the SYNs this way; zero marks nothing.
-    fn stamps(&self, inbound: bool, iss: Seq) -> impl Iterator<Item = u32> {
-        let syns = self
-            .way(inbound)
-            .filter(move |seen| seen.segment.flags.contains(Flags::SYN) && seen.segment.seq == iss);
-        let values = syns.filter_map(|seen| seen.segment.options.timestamps());
-        values.map(|(value, _)| value).filter(|value| *value != 0)
     }
 
     /// Whether the bare SYN of the other side arrived here while this side was in SYN-SENT.
@@ -266,13 +219,15 @@ impl<'a> View<'a> {
         let Some(syn) = self.received() else {
             // RFC 9293 §3.10.7.3: a SYN,ACK that it took it acknowledged.
             let (peer, syn_ack) = (self.peer?, self.syn_ack_in()?);
-            let mut later = self.way(false).filter(|seen| seen.frame > syn_ack.frame);
+            let mut later = self.sent().filter(|seen| seen.frame > syn_ack.frame);
             return later.any(|seen| peer.is_acknowledged_by(seen.segment)).then_some(syn_ack);
         };
         self.way(true).find(|seen| {
             let follows = seen.frame > syn.frame && own.is_acknowledged_by(seen.segment);
-            // RFC 9293 §3.10.7.4, first: a later attempt of the other has numbers out of the window.
-            follows && seen.segment.seq - syn.segment.seq <= WINDOW
+            // RFC 9293 §3.10.7.4, first: another attempt of the other's has numbers out of the window,
+            // and a SYN of any but this number is none of the connection's.
+            let distance = seen.segment.seq - syn.segment.seq;
+            follows && distance <= if seen.segment.is_syn_ack() { 0 } else { WINDOW }
         })
     }
 
@@ -286,20 +241,16 @@ impl<'a> View<'a> {
 
     /// The first segment by which this side acknowledged the other's SYN.
     fn answer(&self) -> Option<Seen<'a>> {
-        let (own, peer) = (self.own?, self.peer?);
-        let is_this = move |segment: &Segment| match segment.is_syn_ack() {
-            true => segment.seq == own.iss,
-            // An earlier attempt may have answered the same SYN.
-            false => segment.seq - own.iss <= WINDOW,
-        };
-        self.way(false).find(|seen| peer.is_acknowledged_by(seen.segment) && is_this(seen.segment))
+        let peer = self.peer?;
+        self.sent().find(|seen| peer.is_acknowledged_by(seen.segment))
     }
 
-    /// The first SYN,ACK that acknowledges this side's SYN.
+    /// The first SYN,ACK of the other's attempt that acknowledges this side's SYN: another attempt of
+    /// the other's may have acknowledged it as well.
     fn syn_ack_in(&self) -> Option<Seen<'a>> {
-        let own = self.own?;
-        self.way(true)
-            .find(|seen| seen.segment.is_syn_ack() && own.is_acknowledged_by(seen.segment))
+        let (own, peer) = (self.own?, self.peer?);
+        let is_this = move |segment: &Segment| segment.is_syn_ack() && segment.seq == peer.iss;
+        self.way(true).find(|seen| is_this(seen.segment) && own.is_acknowledged_by(seen.segment))
     }
 
     fn comes_before_syn_ack(&self, frame: usize) -> bool {

@@ -25,6 +25,8 @@ pub struct End {
     /// Number and moment.
     pub tried: Vec<(u32, Instant)>,
     pub missed: Vec<(u32, Miss)>,
+    /// By attempt: how much CPU time was stolen around its shot.
+    pub stolen: Vec<(u32, Duration)>,
     pub stood: Vec<(By, Endpoint)>,
     pub strangers: Vec<Endpoint>,
     pub changes: Vec<Change>,
@@ -140,6 +142,7 @@ impl End {
             first,
             tried: Vec::new(),
             missed: Vec::new(),
+            stolen: Vec::new(),
             stood: Vec::new(),
             strangers: Vec::new(),
             changes: Vec::new(),
@@ -156,6 +159,9 @@ impl End {
                 self.missed.push((*attempt, *why));
                 // Whatever stood did not last.
                 self.stood.clear();
+            }
+            Punched::Fired { attempt, stolen } => {
+                self.stolen.extend(stolen.map(|stolen| (*attempt, stolen)));
             }
             Punched::Stood { by, remote, .. } => self.stood.push((*by, *remote)),
             Punched::Stranger { remote } => self.strangers.push(*remote),

@@ -189,11 +189,13 @@ fn of_end(side: Side, end: &End, run: &Run, origin: Instant) -> Vec<Attempt> {
     let attempts = end.tried.iter().zip(until).map(|(&(number, at), until)| {
         let left = departures.iter().find(|left| (at - EARLY..until).contains(left));
         let missed = end.missed.iter().find(|(of, _)| *of == number);
+        let stolen = end.stolen.iter().find(|(of, _)| *of == number);
         Attempt {
             side,
             number,
             at_us: micros(origin, at),
             error_us: left.map(|left| micros(at, *left)),
+            stolen_us: stolen.map(|(_, stolen)| in_micros(*stolen)),
             missed: missed.map(|(_, why)| Missed::from(*why)),
         }
     });
