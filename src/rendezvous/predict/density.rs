@@ -9,16 +9,13 @@ use super::ports::Ports;
 #[derive(Clone, Debug)]
 pub struct Density {
     points: Vec<f64>,
-    /// What is added from here on to each port.
-    from_here: Vec<f64>,
     /// What is added from here on to every second port.
-    from_here_by_two: Vec<f64>,
+    from_here: Vec<f64>,
 }
 
 impl Density {
     pub fn new() -> Self {
-        let zeros = || vec![0.0; PORTS + 2];
-        Self { points: zeros(), from_here: zeros(), from_here_by_two: zeros() }
+        Self { points: vec![0.0; PORTS], from_here: vec![0.0; PORTS + 2] }
     }
 
     pub fn add(&mut self, port: u16, probability: f64) {
@@ -29,11 +26,14 @@ impl Density {
     pub fn add_to_each(&mut self, ports: Ports, probability: f64) {
         let (first, last) = (usize::from(ports.first()), usize::from(ports.last()));
         if ports.is_range() {
+            // The even and the odd ones begin at the first two, and end before the next two.
             self.from_here[first] += probability;
+            self.from_here[first + 1] += probability;
             self.from_here[last + 1] -= probability;
+            self.from_here[last + 2] -= probability;
         } else if ports.is_parity() {
-            self.from_here_by_two[first] += probability;
-            self.from_here_by_two[last + 2] -= probability;
+            self.from_here[first] += probability;
+            self.from_here[last + 2] -= probability;
         } else {
             ports.iter().for_each(|port| self.add(port, probability));
         }
@@ -42,12 +42,10 @@ impl Density {
     /// The probability of each port, by its number. Sums of differences leave rounding errors, some
     /// of them below zero, which count as zero.
     pub fn probabilities(mut self) -> Vec<f64> {
-        self.points.truncate(PORTS);
-        let (mut all, mut halves) = (0.0, [0.0; 2]);
+        let mut sums = [0.0; 2];
         for (port, point) in self.points.iter_mut().enumerate() {
-            all += self.from_here[port];
-            halves[port % 2] += self.from_here_by_two[port];
-            *point = (*point + all + halves[port % 2]).max(0.0);
+            sums[port % 2] += self.from_here[port];
+            *point = (*point + sums[port % 2]).max(0.0);
         }
         self.points
     }

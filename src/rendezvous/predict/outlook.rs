@@ -83,7 +83,7 @@ impl<'a> Bindings<'a> {
 
     fn explained(self, share: f64, question: &Question) -> Vec<Explained> {
         let told = self.fresh.iter().any(|observation| observation.internal.is_some());
-        let [keeps, counts, draws] = if told { [0.45, 0.33, 0.22] } else { [0.0, 0.6, 0.4] };
+        let [keeps, counts, draws] = if told { [0.45, 0.35, 0.2] } else { [0.0, 0.65, 0.35] };
         let (kept, random) = (still::kept(&self.fresh), still::random(&self.fresh));
         let heaviest = |family: &[Hypothesis], of_family: f64| {
             let weights = family.iter().map(|by| by.ln_weight + (of_family / counts).ln());
@@ -146,9 +146,9 @@ fn normalise(explained: &mut [Explained]) {
 /// What is left over is for any port.
 fn whole(mut probabilities: Vec<f64>) -> Vec<f64> {
     let left = 1.0 - probabilities.iter().sum::<f64>();
-    for port in ANY.part(u16::MAX).iter() {
-        probabilities[usize::from(port)] += left.max(0.0) / ANY_PORT;
-    }
+    let any = ANY.part(u16::MAX);
+    let any = usize::from(any.first())..=usize::from(any.last());
+    probabilities[any].iter_mut().for_each(|of_port| *of_port += left.max(0.0) / ANY_PORT);
     probabilities
 }
 

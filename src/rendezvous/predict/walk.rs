@@ -222,8 +222,11 @@ impl Journey {
     /// The strides that are thought of, with their shares before anything was seen.
     fn strides(&self) -> Vec<(Stride, f64)> {
         let mut steps: Vec<u32> = (1..=16).collect();
-        let further = self.hops.iter().filter_map(|hop| hop.ahead).filter(|ahead| *ahead > 16);
-        steps.extend(further.take(FURTHER_STEPS));
+        let ahead = self.hops.iter().filter_map(|hop| hop.ahead);
+        let ahead: Vec<_> = ahead.take(FURTHER_STEPS).collect();
+        // Where others never pause, no way is one step; but all are multiples of it.
+        let shared = ahead.windows(2).map(|pair| greatest_divisor(pair[0], pair[1]));
+        steps.extend(ahead.iter().copied().chain(shared).filter(|step| *step > 16));
         steps.sort_unstable();
         steps.dedup();
         let direction = if self.is_down { DOWN } else { 1.0 - DOWN };
@@ -316,6 +319,11 @@ fn directed(step: u32, is_down: bool) -> i32 {
     if is_down { -step } else { step }
 }
 
+/// The greatest step of which both are multiples (Euclid).
+fn greatest_divisor(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { greatest_divisor(b, a % b) }
+}
+
 /// How likely the parities seen are where parity is kept; half for each whose internal one is unknown.
 fn ln_parity(seen: &[&Observation]) -> f64 {
     let each = seen.iter().map(|observation| match observation.internal {
@@ -333,9 +341,9 @@ fn share_of_step(step: u32) -> f64 {
 
 /// How likely each way to share a counter is, before anything was seen.
 const COUNTERS: [(Counter, f64); 4] = [
-    (Counter::One, 0.55),
+    (Counter::One, 0.5),
     (Counter::Offset, 0.1),
-    (Counter::Address, 0.05),
+    (Counter::Address, 0.1),
     (Counter::Endpoint, 0.3),
 ];
 
@@ -348,7 +356,7 @@ const RFC_6056: f64 = 0.05;
 /// How likely a counter goes towards lower ports.
 const DOWN: f64 = 0.1;
 
-/// How many of the ways seen are tried as steps, besides those up to 16.
+/// How many of the ways seen, and what they share, are tried as steps besides those up to 16.
 const FURTHER_STEPS: usize = 8;
 
 /// As if so many packets had overtaken the one before, and so many had not.
