@@ -1,8 +1,10 @@
-//! What stands outside the NAT and cooperates: the reflector, a STUN server, a relay.
+//! What stands outside the NAT and cooperates: the reflector, a STUN server, a relay; and
+//! what can be said of the ports that it will use next.
 
 mod flow;
 mod limits;
 mod marks;
+pub mod predict;
 mod reflector;
 mod relay;
 mod stun;
