@@ -10,6 +10,7 @@ use clap_complete::Shell;
 use super::lab_run::LabRunArgs;
 use super::parse::{Listen, parse_delay, parse_ports};
 use super::placements::PlacementsArgs;
+use super::ports::PortsArgs;
 use super::punch::PunchArgs;
 use super::request::{Host, StunHost, Towards};
 use super::timing::TimingArgs;
@@ -40,6 +41,9 @@ pub enum Command {
     /// Measure timing windows
     #[command(after_help = super::timing::HELP)]
     Timing(TimingArgs),
+    /// Tell by which rules this host and its NAT choose ports, and which come next
+    #[command(after_help = super::ports::HELP)]
+    Ports(PortsArgs),
     /// Tell what on this machine would spoil a measurement or a punch, and how to mend it
     #[command(after_help = DOCTOR_HELP)]
     Doctor(DoctorArgs),

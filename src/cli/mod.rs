@@ -10,6 +10,7 @@ mod finish;
 mod lab_run;
 mod parse;
 mod placements;
+mod ports;
 mod punch;
 mod request;
 mod run;

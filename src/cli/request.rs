@@ -12,6 +12,7 @@ use super::config::{self, Config, REFLECTOR, Surroundings};
 use super::failure::Failure;
 use super::lab_run::LabRun;
 use super::placements::Placements;
+use super::ports::Ports;
 use super::punch::Punch;
 pub use super::serve::Serve;
 use super::timing::CrossingWindows;
@@ -47,6 +48,10 @@ pub enum Request {
     LabRun(Box<LabRun>),
     /// Print the schema of `lab run`'s JSON.
     LabRunSchema,
+    /// Tell by which rules ports are chosen.
+    Ports(Ports),
+    /// Print the schema of `ports`' JSON.
+    PortsSchema,
     /// Try the placements of two hosts of the lab.
     LabPlacements(Placements),
     /// Print the schema of `lab placements`' JSON.
@@ -223,6 +228,8 @@ impl Request {
             Command::Punch(args) => Self::Punch(Box::new(Punch::new(*args)?)),
             Command::Timing(args) if args.json_schema => Self::TimingSchema,
             Command::Timing(args) => Self::CrossingWindows(CrossingWindows::new(args)?),
+            Command::Ports(args) if args.json_schema => Self::PortsSchema,
+            Command::Ports(args) => Self::Ports(Ports::new(args)?),
             Command::Doctor(args) if args.json_schema => Self::DoctorSchema,
             Command::Doctor(args) => Self::Doctor(Doctor::new(args)),
             Command::Serve(args) => Self::Serve(Serve::new(&args)?),

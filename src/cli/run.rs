@@ -38,6 +38,8 @@ pub fn dispatch(request: &Request) -> Result<Exit, Failure> {
         Request::DoctorSchema => show(&format!("{:#}\n", report::doctor_schema())),
         Request::LabRun(request) => return super::lab_run::lab_run(request),
         Request::LabRunSchema => show(&format!("{:#}\n", report::lab_run_schema())),
+        Request::Ports(request) => return super::ports::ports(request),
+        Request::PortsSchema => show(&format!("{:#}\n", report::ports_schema())),
         Request::LabPlacements(request) => return super::placements::placements(request),
         Request::LabPlacementsSchema => show(&format!("{:#}\n", report::placements_schema())),
         Request::StunSchema => show(&format!("{:#}\n", report::stun_schema())),
@@ -168,7 +170,11 @@ pub fn nat(name: &str) -> Result<Nat, Failure> {
     name.parse::<Nat>().map_err(|bad| Failure::new(bad.what, bad.hint))
 }
 
-fn behaviours(name: &str) -> Result<Vec<Behaviour>, Failure> {
+/// The NATs in a row that a name stands for, to be simulated.
+///
+/// # Errors
+/// If it names none, or the kernel's own.
+pub fn behaviours(name: &str) -> Result<Vec<Behaviour>, Failure> {
     match nat(name)?.device {
         Device::Modelled(behaviours) => Ok(behaviours),
         Device::Kernel(_) => Err(Failure::new(

@@ -6,9 +6,11 @@ mod forward;
 mod pair;
 mod punch;
 mod site;
+mod survey;
 mod topology;
 
 pub use classify::{Lab, classify};
 pub use pair::{Pair, PairPlan, Single, SinglePlan, with_pair, with_single};
 pub use punch::{Meeting, Met, Timing, punch, served};
+pub use survey::survey;
 pub use topology::{End, INTERFACE, Server};

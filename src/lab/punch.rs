@@ -210,7 +210,11 @@ pub fn served<T>(
     })
 }
 
-fn run_until(
+/// Runs a party on these connections until it is woken, having said that it is ready.
+///
+/// # Errors
+/// When this host fails.
+pub fn run_until(
     party: &mut dyn Party,
     flows: Flows,
     ready: Sender<()>,

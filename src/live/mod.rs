@@ -12,6 +12,7 @@ mod kernel;
 mod punch;
 mod station;
 mod stun;
+mod survey;
 
 pub use classify::{Live, alone, classify};
 pub use control::Control;
@@ -21,3 +22,4 @@ pub use hold::{Caller, Held};
 pub use punch::{Door, Ended, LivePunch, punch, punch_agreed};
 pub use station::Station;
 pub use stun::{LiveStun, classify_by_stun, free_port, stun, stun_and_hold};
+pub use survey::survey;

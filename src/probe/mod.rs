@@ -22,12 +22,14 @@ mod sequence;
 mod setting;
 mod sightings;
 mod stun;
+mod survey;
 mod volley;
 
 pub use patience::Patience;
 pub use plan::Plan;
 pub use setting::Setting;
 pub use stun::{StunProbe, StunSetting, is_another};
+pub use survey::{Survey, SurveySetting};
 
 use crate::engine::Party;
 use crate::time::Instant;

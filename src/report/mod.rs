@@ -6,6 +6,7 @@ mod doctor;
 mod json;
 mod mask;
 mod placements;
+mod ports;
 mod presets;
 mod progress;
 mod punch;
@@ -19,6 +20,7 @@ pub use doctor::{doctor_json, doctor_schema, doctor_table};
 pub use json::{SCHEMA, json, schema};
 pub use mask::Masker;
 pub use placements::{Placement, placements_json, placements_schema, placements_text};
+pub use ports::{ports_json, ports_schema, ports_text};
 pub use presets::{presets_json, presets_table};
 pub use progress::{progress, serving};
 pub use punch::{

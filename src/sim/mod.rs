@@ -17,6 +17,6 @@ pub use classify::{Broken, Fault, Layout, Reflectors, classify};
 pub use host::Host;
 pub use link::{Link, Loss, Weather};
 pub use punch::{Aiming, End, PunchLayout, attempts_seed, punch};
-pub use stun::{StunLayout, stun};
+pub use stun::{StunLayout, stun, survey};
 pub use tcp::Tcp;
 pub use world::World;

@@ -1,13 +1,15 @@
 //! STUN servers asked on virtual time.
 
+use std::net::IpAddr;
+
 use super::addresses::{HOME_A, REFLECTOR};
 use super::host::Host;
 use super::link::Weather;
 use super::tcp::Tcp;
 use super::world::World;
-use crate::engine::Run;
+use crate::engine::{Party, Run};
 use crate::nat::Behaviour;
-use crate::probe::{StunProbe, StunSetting};
+use crate::probe::{StunProbe, StunSetting, Survey, SurveySetting};
 use crate::rendezvous::StunServer;
 use crate::tcp::Profile;
 use crate::time::Duration;
@@ -28,13 +30,33 @@ pub struct StunLayout {
 
 /// Asks a server from behind this row of NATs, the innermost first.
 pub fn stun(nats: &[Behaviour], layout: &StunLayout) -> Run {
-    let StunLayout { two_addresses, patience, weather, seed } = *layout;
+    let StunLayout { patience, seed, .. } = *layout;
+    let local = vec![Endpoint::new(own(nats), LOCAL_PORT)];
+    let probe = StunProbe::new(StunSetting { servers: servers(), local, patience, seed });
+    asked(nats, layout, Box::new(probe))
+}
+
+/// The same from one port after another of the host's choice, so often.
+pub fn survey(nats: &[Behaviour], layout: &StunLayout, rounds: u32) -> Run {
+    let StunLayout { patience, seed, .. } = *layout;
+    let survey = Survey::new(SurveySetting { servers: servers(), rounds, patience, seed });
+    asked(nats, layout, Box::new(survey))
+}
+
+/// Without a NAT the host has an external address of its own.
+const fn own(nats: &[Behaviour]) -> IpAddr {
+    if nats.is_empty() { HOME_A.external[0] } else { HOME_A.internal[0] }
+}
+
+fn servers() -> Vec<Endpoint> {
+    vec![Endpoint::new(REFLECTOR[0], PORTS[0])]
+}
+
+fn asked(nats: &[Behaviour], layout: &StunLayout, party: Box<dyn Party>) -> Run {
+    let StunLayout { two_addresses, weather, seed, .. } = *layout;
     let addresses = if two_addresses { &REFLECTOR[..] } else { &REFLECTOR[..1] };
-    let own = if nats.is_empty() { HOME_A.external[0] } else { HOME_A.internal[0] };
-    let servers = vec![Endpoint::new(addresses[0], PORTS[0])];
-    let local = vec![Endpoint::new(own, LOCAL_PORT)];
-    let probe = StunProbe::new(StunSetting { servers, local, patience, seed });
-    let mut client = Host::new(vec![own], Box::new(probe), Vec::new());
+    let own = own(nats);
+    let mut client = Host::new(vec![own], party, Vec::new());
     client.tcp = Some(Tcp::new(Profile::Linux, own, seed.rotate_left(13)));
     let party = StunServer::new(addresses.to_vec(), PORTS);
     let mut server = Host::new(addresses.to_vec(), Box::new(party), Vec::new());

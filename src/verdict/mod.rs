@@ -12,6 +12,7 @@ mod hairpin;
 mod liveness;
 mod mapping;
 mod outlook;
+mod ports;
 mod punch;
 mod row;
 mod rulings;
@@ -33,6 +34,7 @@ pub use finding::{
 };
 
 pub use outlook::{Between, Outlook, outlook};
+pub use ports::{NextPort, NextPorts, PortsVerdict, RuleBelief, SeenFlow, judge_ports};
 pub use punch::{
     Alone, Attempt, Cause, Diagnosis, Measured, Missed, PunchEnd, PunchVerdict, Socket,
     StateChange, StateSource, Testimony, Timing, TraceLine, Witnesses, judge_punch,
