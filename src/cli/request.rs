@@ -217,7 +217,7 @@ impl Request {
             Command::Punch(args) if args.json_schema => Self::PunchSchema,
             Command::Punch(args) => Self::Punch(Box::new(Punch::new(*args)?)),
             Command::Timing(args) if args.json_schema => Self::TimingSchema,
-            Command::Timing(args) => Self::CrossingWindows(CrossingWindows::new(&args)?),
+            Command::Timing(args) => Self::CrossingWindows(CrossingWindows::new(args)?),
             Command::Doctor(args) if args.json_schema => Self::DoctorSchema,
             Command::Doctor(args) => Self::Doctor(Doctor::new(args)),
             Command::Serve(args) => Self::Serve(Serve::new(&args)?),

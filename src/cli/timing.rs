@@ -1,38 +1,59 @@
 //! Timing windows, measured.
 
+mod in_lab;
+mod with_peer;
+
 use clap::Args;
 
 use super::exit::Exit;
 use super::failure::Failure;
-use super::finish::show;
+use super::finish::{complain, show};
 use super::lab_run::named_nats;
-use super::parse::parse_delay;
-use super::request::Form;
+use super::parse::{Listen, parse_delay};
+use super::request::{ControlHost, Form, StunHost};
 use super::run::nat;
 use super::screen::{Progress, Screen};
-use crate::lab::{self, Meeting, Pair, PairPlan, Timing};
+use crate::engine::Trouble;
 use crate::nat::Nat;
+use crate::os::entropy;
 use crate::os::signals::Signals;
-use crate::os::{self, entropy, privilege};
-use crate::punch::Sweep;
+use crate::punch::{PUNCH_PORT, Sweep};
 use crate::report::{self, Window};
-use crate::sim::Weather;
 use crate::time::Duration;
-use crate::verdict::{WindowTrial, WindowVerdict, judge_punch, judge_window};
+use crate::verdict::{PunchVerdict, WindowTrial, WindowVerdict, judge_window};
+use crate::wire::Endpoint;
+use with_peer::{Control, Peer};
 
 /// `timing`'s arguments.
 #[derive(Args, Debug)]
+#[command(override_usage = "\
+tso-probe timing --crossing-window [A=NAT B=NAT] [--delay TIME]
+       tso-probe timing --crossing-window --local-port PORT --listen-control ADDR[:PORT]
+       tso-probe timing --crossing-window --local-port PORT --via HOST[:PORT]")]
 pub struct TimingArgs {
-    /// By how much two departures may differ for their SYNs to cross, in the lab
+    /// By how much two departures may differ for their SYNs to cross: in the lab, or with a peer
     #[arg(long, required_unless_present = "json_schema")]
     pub crossing_window: bool,
-    /// The NATs that the two hosts are behind, as A=NAT B=NAT; 'none' for a public host [default: two
+    /// The NATs that the two hosts of the lab are behind; 'none' for a public host [default: two
     /// pairs, one that drops what comes unasked and one that resets it]
-    #[arg(value_name = "A=NAT B=NAT", num_args = 2)]
+    #[arg(value_names = ["A=NAT", "B=NAT"], num_args = 2, conflicts_with = "control")]
     pub nats: Vec<String>,
-    /// One-way delay between the two NATs: 20ms, 1.5s
-    #[arg(long, value_name = "TIME", value_parser = parse_delay, default_value = "20ms")]
-    pub delay: Duration,
+    /// One-way delay between the two NATs of the lab: 20ms, 1.5s [default: 20ms]
+    #[arg(long, value_name = "TIME", value_parser = parse_delay, conflicts_with = "control")]
+    pub delay: Option<Duration>,
+    /// With a peer that connects to this endpoint of ours, and decides
+    #[arg(long, value_name = "ADDR[:PORT]", group = "control")]
+    pub listen_control: Option<Listen>,
+    /// With a peer that listens there, and does as this end decides
+    #[arg(long, value_name = "HOST[:PORT]", group = "control")]
+    pub via: Option<ControlHost>,
+    /// With a peer: punch from this port, and each time from the next one
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..=LAST_FIRST_PORT))]
+    pub local_port: Option<u16>,
+    /// With a peer: learn our external endpoint from this server each time [default: the address that
+    /// the peer sees, and our port]
+    #[arg(long, value_name = "HOST[:PORT]", requires = "control")]
+    pub stun: Option<StunHost>,
     /// Answer in JSON
     #[arg(long)]
     pub json: bool,
@@ -50,92 +71,87 @@ pub struct TimingArgs {
 /// Crossing windows to measure.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CrossingWindows {
-    pairs: Vec<[Option<Nat>; 2]>,
-    delay: Duration,
+    between: Between,
     seed: Option<u64>,
     form: Form,
     verbosity: u8,
+}
+
+/// Who punches.
+#[derive(Clone, Debug, PartialEq)]
+enum Between {
+    /// Two hosts of the lab behind these, and once more for each further pair.
+    Lab { pairs: Vec<[Option<Nat>; 2]>, delay: Duration },
+    /// This host and a peer.
+    Peer(Peer),
 }
 
 impl CrossingWindows {
     /// What the arguments ask for.
     ///
     /// # Errors
-    /// If they name no NATs, or a delay that is too short or too long to sweep.
-    pub fn new(args: &TimingArgs) -> Result<Self, Failure> {
-        let pairs = if args.nats.is_empty() {
-            let alike = |name| nat(name).map(|nat| [Some(nat.clone()), Some(nat)]);
-            vec![alike(SILENT)?, alike(RESETTING)?]
-        } else {
-            vec![named_nats(&args.nats)?]
+    /// If they name no NATs, a delay that is too short or too long to sweep, or a peer and no port.
+    pub fn new(args: TimingArgs) -> Result<Self, Failure> {
+        let (form, verbosity, seed) = (Form::new(args.json), args.verbose, args.seed);
+        let listens = args
+            .listen_control
+            .map(|on| Control::Listen(Endpoint::new(on.address, on.port.unwrap_or(PUNCH_PORT))));
+        let control = listens.or(args.via.map(|ControlHost(host)| Control::Via(host)));
+        let between = match (control, args.local_port) {
+            (Some(control), Some(first_port)) => {
+                let stun = args.stun.map(|StunHost(host)| host);
+                Between::Peer(Peer { control, first_port, stun })
+            }
+            (Some(_), None) => {
+                return Err(Failure::new("it takes a local port", "give --local-port PORT"));
+            }
+            (None, Some(_)) => {
+                let hint = "give --via or --listen-control as well, or leave out --local-port";
+                return Err(Failure::new("a local port is for a punch with a peer", hint));
+            }
+            (None, None) => in_lab(&args.nats, args.delay.unwrap_or(LAB_DELAY))?,
         };
-        if !(SHORTEST..=LONGEST).contains(&args.delay) {
-            return Err(Failure::new(
-                "no crossing window can be swept over this delay",
-                "--delay takes 100us to 2s here",
-            ));
-        }
-        let (form, verbosity) = (Form::new(args.json), args.verbose);
-        Ok(Self { pairs, delay: args.delay, seed: args.seed, form, verbosity })
+        Ok(Self { between, seed, form, verbosity })
     }
+}
+
+fn in_lab(nats: &[String], delay: Duration) -> Result<Between, Failure> {
+    let pairs = if nats.is_empty() {
+        let alike = |name| nat(name).map(|nat| [Some(nat.clone()), Some(nat)]);
+        vec![alike(SILENT)?, alike(RESETTING)?]
+    } else {
+        vec![named_nats(nats)?]
+    };
+    if !(SHORTEST..=LONGEST).contains(&delay) {
+        return Err(Failure::new(
+            "no crossing window can be swept over this delay",
+            "--delay takes 100us to 2s here",
+        ));
+    }
+    Ok(Between::Lab { pairs, delay })
 }
 
 /// Measures them, and says how they compare to what is predicted.
 ///
 /// # Errors
-/// When the lab cannot be built.
+/// When the lab cannot be built, or no peer came.
 pub fn crossing_windows(request: &CrossingWindows) -> Result<Exit, Failure> {
     let seed = request.seed.map_or_else(entropy::seed, Ok)?;
-    if !privilege::is_root() {
-        privilege::become_root_in_user_namespace()?;
-    }
-    let signals = Signals::block()?;
     let progress = Progress::new(request.verbosity);
-    let mut windows = Vec::new();
-    for [a, b] in &request.pairs {
-        let (name_a, name_b) = (Window::name(a.as_ref()), Window::name(b.as_ref()));
-        progress.say(&format!("building a lab with A={name_a} and B={name_b}"));
-        let weather = Weather { delay: request.delay, ..Weather::default() };
-        let plan = PairPlan { a: a.clone(), b: b.clone(), weather, seed };
-        let verdict = lab::with_pair(&plan, |pair| sweep(pair, &plan, &signals, progress));
-        let (verdict, delay_ms) = (verdict?, request.delay.as_secs_f64() * 1e3);
-        windows.push(Window { a: name_a, b: name_b, delay_ms, verdict });
-    }
+    let measured = match &request.between {
+        Between::Lab { pairs, delay } => in_lab::windows(pairs, *delay, seed, progress),
+        Between::Peer(peer) => {
+            let signals = Signals::block()?;
+            with_peer::window(peer, seed, &signals, progress).map(|window| vec![window])
+        }
+    };
     progress.end();
+    let windows = measured?;
     show(&match request.form {
         Form::Json => format!("{:#}\n", report::timing_json(&windows)),
         Form::Text => report::timing_text(&windows, Screen::of_stdout().width),
     });
     Ok(exit(&windows))
-}
-
-/// Punches with one skew after another until both edges of the window are known.
-fn sweep(
-    pair: &Pair,
-    plan: &PairPlan,
-    signals: &Signals,
-    progress: Progress,
-) -> os::Result<WindowVerdict> {
-    let delay = plan.weather.delay;
-    let mut sweep = Sweep::new(delay);
-    let (mut trials, mut discarded) = (Vec::new(), 0);
-    let mut ports = Meeting::PORTS;
-    while let Some(skew) = sweep.next_skew() {
-        let late = Duration::from_nanos(skew.unsigned_abs());
-        let patience = late + 2 * delay + AFTERWARDS;
-        let meeting = Meeting { timing: Timing::Skewed(skew), patience, tries: Some(1), ports };
-        progress.say(&format!("departures {:.2} ms apart", skew as f64 / 1e6));
-        let met = lab::punch(pair, plan, meeting, signals, &mut |_| {})?;
-        match WindowTrial::of(&judge_punch(&met.run)) {
-            Some(trial) => {
-                sweep.take(trial.skew_ns(), trial.crossed());
-                trials.push(trial);
-            }
-            None => discarded += 1,
-        }
-        ports = ports.map(|port| port + 2);
-    }
-    Ok(judge_window(trials, discarded, &sweep))
 }
 
 fn exit(windows: &[Window]) -> Exit {
@@ -147,17 +163,50 @@ fn exit(windows: &[Window]) -> Exit {
     }
 }
 
+/// The trials of a window so far.
+#[derive(Default)]
+struct Trials {
+    taught: Vec<WindowTrial>,
+    discarded: u32,
+}
+
+impl Trials {
+    /// Takes what a punch left. False if whoever runs it wants no more.
+    fn take(&mut self, verdict: &PunchVerdict, sweep: &mut Sweep) -> bool {
+        match WindowTrial::of(verdict) {
+            Some(trial) => {
+                sweep.take(trial.skew_ns(), trial.crossed());
+                self.taught.push(trial);
+            }
+            None => self.discarded += 1,
+        }
+        let is_over = verdict.trouble.contains(&Trouble::Interrupted);
+        if is_over {
+            let hint = "what was tried before is shown; let it run to its end to know both edges";
+            complain(&Failure::new("interrupted", hint));
+        }
+        !is_over
+    }
+
+    fn judged(self, sweep: &Sweep) -> WindowVerdict {
+        judge_window(self.taught, self.discarded, sweep)
+    }
+}
+
 /// What `timing --help` says at its end.
 pub const HELP: &str = "\
-Two hosts of the lab punch again and again, their departures further and further apart, until both ends
-of the window are known to a hundredth. It takes about half a minute a pair. How long a NAT holds an
-unsolicited SYN is told by 'tso-probe classify'.
+Two hosts punch again and again, their departures further and further apart, until both ends of the
+window are known to a hundredth: in the lab, which takes about half a minute a pair, or between this
+host and a peer that runs the same with the other one of --via and --listen-control. How long a NAT
+holds an unsolicited SYN is told by 'tso-probe classify'.
 
   sudo tso-probe timing --crossing-window --delay 20ms
   sudo tso-probe timing --crossing-window A=openwrt-kernel B=jool
+  sudo tso-probe timing --crossing-window --listen-control 203.0.113.9 --local-port 7000
+  sudo tso-probe timing --crossing-window --via 203.0.113.9 --local-port 7000 --stun 192.0.2.5
 
-Exit codes: 0 as predicted, 1 not as predicted, 2 the lab could not be built, 3 an end of a window is
-not known.";
+Exit codes: 0 as predicted, 1 not as predicted, 2 it could not be tried, 3 an end of a window is not
+known.";
 
 /// Drops what comes unasked.
 const SILENT: &str = "linux";
@@ -165,8 +214,9 @@ const SILENT: &str = "linux";
 /// Answers it with a reset.
 const RESETTING: &str = "openwrt";
 
+const LAB_DELAY: Duration = Duration::from_millis(20);
 const SHORTEST: Duration = Duration::from_micros(100);
 const LONGEST: Duration = Duration::from_secs(2);
 
-/// From the last SYN's arrival on: for an answer to be seen.
-const AFTERWARDS: Duration = Duration::from_millis(100);
+/// So that each trial can have a port of its own.
+const LAST_FIRST_PORT: i64 = 65_000;

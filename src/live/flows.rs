@@ -1,17 +1,19 @@
 //! Connections by the host's own TCP, for a loop that never blocks.
 
-use std::collections::BTreeMap;
-use std::io::{self, ErrorKind};
+mod link;
 
-use crate::engine::{Bind, Change, End, Event, Flow, How, Reader, Source, Unreached};
+use std::collections::BTreeMap;
+
+use crate::engine::{Bind, End, Event, Flow, How, Reader};
 use crate::os;
 use crate::os::cpu;
-use crate::os::poll::{Interest, Want};
+use crate::os::poll::Interest;
 use crate::os::shot::Marksman;
-use crate::os::tcp::{self, Listener, Options, Prepared, Progress, Stream};
+use crate::os::tcp::{self, Listener, Options, Prepared, Stream};
 use crate::tcp::State;
 use crate::time::{Duration, Instant};
 use crate::wire::{Endpoint, Packet, Segment};
+use link::Link;
 
 /// All connections of a party.
 #[derive(Default)]
@@ -32,16 +34,6 @@ struct Shot {
     at: Duration,
     local: Endpoint,
     remote: Endpoint,
-}
-
-struct Link {
-    stream: Stream,
-    stands: bool,
-    /// Whether more may come, and is of interest.
-    hears: bool,
-    outgoing: Vec<u8>,
-    /// As it was when it was last looked at.
-    state: State,
 }
 
 impl Flows {
@@ -161,13 +153,25 @@ impl Flows {
         Ok(flows)
     }
 
-    /// Whatever connects to this endpoint, beside connections from it that are bound as shared.
+    /// Whatever connects to this endpoint, beside connections from it that are bound as shared. What
+    /// is listened on already goes on as it is.
     ///
     /// # Errors
     /// When it is taken or not this host's.
     pub fn listen(&mut self, on: Endpoint, reader: Reader) -> os::Result<()> {
+        if self.listeners.iter().any(|(listener, _)| listener.is_on(on)) {
+            return Ok(());
+        }
         self.listeners.push((tcp::listen(tcp::Bind::Shared(on), MOST_WAITING)?, reader));
         Ok(())
+    }
+
+    /// Of all these, the listener on an endpoint: whoever has come to it meanwhile waits there.
+    #[must_use]
+    pub fn door(self, on: Endpoint) -> Self {
+        let mut listeners = self.listeners;
+        listeners.retain(|(listener, _)| listener.is_on(on));
+        Self { listeners, ..Self::default() }
     }
 
     /// Sends these octets as soon as the peer takes them. One who does not read loses the
@@ -253,127 +257,10 @@ impl Flows {
     }
 }
 
-impl Link {
-    const fn new(stream: Stream, reader: Reader) -> Self {
-        let hears = matches!(reader, Reader::Party);
-        Self { stream, stands: false, hears, outgoing: Vec::new(), state: State::Closed }
-    }
-
-    /// What has become of its state since it was last looked at.
-    fn sample(&mut self, Flow(socket): Flow, at: Instant) -> Option<Change> {
-        let to = self.stream.state().ok()?;
-        let local = self.stream.local().ok()?;
-        let from = std::mem::replace(&mut self.state, to);
-        let remote = self.stream.remote();
-        let change = Change { at, source: Source::Sampled, socket, local, remote, from, to };
-        (from != to).then_some(change)
-    }
-
-    /// Whoever does not take what it is told is not asked for more.
-    fn is_heard(&self) -> bool {
-        self.hears && self.outgoing.len() < ENOUGH
-    }
-
-    fn interest(&self) -> Option<Interest<'_>> {
-        let writing = !self.stands || !self.outgoing.is_empty();
-        let want = match (self.is_heard(), writing) {
-            (true, true) => Want::Both,
-            (true, false) => Want::Read,
-            (false, true) => Want::Write,
-            (false, false) => return None,
-        };
-        Some(Interest { want, ..Interest::read(&self.stream) })
-    }
-
-    /// Whatever has happened; the last of it, if this is the end.
-    fn happened(&mut self, flow: Flow, events: &mut Vec<Event>) -> Option<Event> {
-        if !self.stands {
-            match self.stream.progress() {
-                Progress::Pending => return None,
-                Progress::Failed(error) => return Some(failed(flow, &error)),
-                Progress::Established => {}
-            }
-            let Ok(local) = self.stream.local() else {
-                return Some(Event::Failed(flow, Unreached::Unsaid));
-            };
-            self.stands = true;
-            events.push(Event::Opened { flow, local });
-        }
-        let end = self.flush().or_else(|| self.read(flow, events)).or_else(|| self.vanished());
-        end.map(|end| Event::Ended(flow, end))
-    }
-
-    /// Whether a connection that nobody reads yet is gone all the same.
-    fn vanished(&self) -> Option<End> {
-        let is_gone = !self.hears && self.stream.state().is_ok_and(|state| state == State::Closed);
-        is_gone.then_some(End::Reset)
-    }
-
-    fn flush(&mut self) -> Option<End> {
-        while self.stands && !self.outgoing.is_empty() {
-            match self.stream.write(&self.outgoing) {
-                Ok(Some(written)) => drop(self.outgoing.drain(..written)),
-                Ok(None) => return None,
-                Err(error) => return Some(end(&error)),
-            }
-        }
-        None
-    }
-
-    /// Reads what has come, but no more at a time than others can wait for.
-    fn read(&mut self, flow: Flow, events: &mut Vec<Event>) -> Option<End> {
-        if !self.is_heard() {
-            return None;
-        }
-        let mut buffer = [0; 8 * 1024];
-        match self.stream.read(&mut buffer) {
-            Ok(Some(0)) => {
-                self.hears = false;
-                Some(End::Finished)
-            }
-            Ok(Some(read)) => {
-                events.push(Event::Read(flow, buffer[..read].to_vec()));
-                None
-            }
-            Ok(None) => None,
-            Err(error) => Some(end(&error)),
-        }
-    }
-}
-
 const fn bind(from: Bind) -> tcp::Bind {
     match from {
         Bind::Kernel => tcp::Bind::Kernel,
         Bind::Shared(local) => tcp::Bind::Shared(local),
-    }
-}
-
-/// An attempt that failed. A reset is said of what had stood already, if only for a moment: in SYN-SENT
-/// it would have been a refusal.
-fn failed(flow: Flow, error: &io::Error) -> Event {
-    match error.kind() {
-        ErrorKind::ConnectionReset => Event::Ended(flow, End::Reset),
-        _ => Event::Failed(flow, unreached(error)),
-    }
-}
-
-/// What the host's TCP says of an attempt that failed.
-fn unreached(error: &io::Error) -> Unreached {
-    match error.kind() {
-        ErrorKind::ConnectionRefused => Unreached::Refused,
-        ErrorKind::TimedOut => Unreached::TimedOut,
-        ErrorKind::AddrNotAvailable => Unreached::LocalTaken,
-        ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => Unreached::NoWay,
-        _ => Unreached::Unsaid,
-    }
-}
-
-/// What it says of a connection that ended.
-fn end(error: &io::Error) -> End {
-    match error.kind() {
-        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => End::Reset,
-        ErrorKind::TimedOut => End::TimedOut,
-        _ => End::Abandoned,
     }
 }
 
@@ -383,9 +270,6 @@ const MOST_WAITING: u16 = 64;
 /// What parties allow is lower; this bounds what a flood can hold open, and stays below the number
 /// of descriptors that a process commonly has.
 const MOST_LINKS: usize = 640;
-
-/// What a peer may leave unread and still be read.
-const ENOUGH: usize = 32 * 1024;
 
 /// What a peer may leave unread: every report of a long run.
 const MOST_UNREAD: usize = 1024 * 1024;

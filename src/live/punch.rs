@@ -4,8 +4,9 @@ use std::net::TcpStream;
 
 use super::control::Control;
 use super::driver::{Driver, Stop};
+use super::flows::Flows;
 use super::station::Station;
-use crate::engine::{Fact, Flow, Party, Punched, Run};
+use crate::engine::{Fact, Flow, Party, Punched, Reader, Run};
 use crate::os::link;
 use crate::os::{self, Error};
 use crate::punch::{Agreed, Aim, Appointment, Direct};
@@ -58,7 +59,8 @@ pub fn punch(live: &LivePunch, stop: Stop<'_>, watch: &mut dyn FnMut(&Fact)) -> 
     let first = station.moment(live.first);
     let &LivePunch { side, peer: remote, patience, tries, seed, .. } = live;
     let mut direct = Direct::new(Aim { side, local, remote, first, patience, tries, seed });
-    let mut ended = drive(&mut direct, Direct::opened, station, stop, watch)?;
+    let flows = Flows::default();
+    let (mut ended, _) = drive(&mut direct, Direct::opened, (station, flows), stop, watch)?;
     if let Some(error) = live.clock_error {
         ended.run.note(Instant::START, Fact::Punch { side, what: Punched::Clock { error } });
     }
@@ -76,17 +78,54 @@ pub fn punch_agreed(
     watch: &mut dyn FnMut(&Fact),
 ) -> os::Result<Ended> {
     let mut agreed = Agreed::new(*appointment);
-    drive(&mut agreed, Agreed::opened, Station::plain(), stop, watch)
+    let with = (Station::plain(), Flows::default());
+    drive(&mut agreed, Agreed::opened, with, stop, watch).map(|(ended, _)| ended)
+}
+
+/// Where a peer comes to again and again, each time to agree on a punch. Whoever comes between two
+/// waits.
+pub struct Door {
+    on: Endpoint,
+    flows: Flows,
+}
+
+impl Door {
+    /// Listens there from now on.
+    ///
+    /// # Errors
+    /// When it is taken or not this host's.
+    pub fn open(on: Endpoint) -> os::Result<Self> {
+        let mut flows = Flows::default();
+        flows.listen(on, Reader::Party)?;
+        Ok(Self { on, flows })
+    }
+
+    /// As [`punch_agreed`], with whoever comes here; the appointment is to listen here as well.
+    ///
+    /// # Errors
+    /// As for [`punch`].
+    pub fn punch(
+        &mut self,
+        appointment: &Appointment,
+        stop: Stop<'_>,
+        watch: &mut dyn FnMut(&Fact),
+    ) -> os::Result<Ended> {
+        let mut agreed = Agreed::new(*appointment);
+        let with = (Station::plain(), std::mem::take(&mut self.flows));
+        let (ended, flows) = drive(&mut agreed, Agreed::opened, with, stop, watch)?;
+        self.flows = flows.door(self.on);
+        Ok(ended)
+    }
 }
 
 fn drive<P: Party>(
     party: &mut P,
     opened: impl Fn(&P) -> Option<Flow>,
-    station: Station,
+    (station, flows): (Station, Flows),
     stop: Stop<'_>,
     watch: &mut dyn FnMut(&Fact),
-) -> os::Result<Ended> {
-    let driver = Driver::new(party, station, Control::default(), stop, watch);
+) -> os::Result<(Ended, Flows)> {
+    let driver = Driver::new(party, station, Control::default(), stop, watch).with(flows);
     let (mut run, mut flows) = driver.run_keeping()?;
     let stream = opened(party).and_then(|flow| flows.take(flow));
     if stream.is_none() {
@@ -94,7 +133,7 @@ fn drive<P: Party>(
     }
     let connection = stream.map(os::tcp::Stream::into_blocking).transpose();
     let connection = connection.map_err(|e| Error::text("hand over", "the connection", e))?;
-    Ok(Ended { run, connection })
+    Ok((Ended { run, connection }, flows))
 }
 
 /// Notes in which state this host has another connection between the endpoints, if it has one.

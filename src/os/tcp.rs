@@ -246,6 +246,11 @@ impl Listener {
     pub fn local(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
     }
+
+    /// Whether it waits on this endpoint.
+    pub fn is_on(&self, endpoint: SocketAddr) -> bool {
+        self.local().is_ok_and(|own| own == endpoint)
+    }
 }
 
 impl AsFd for Stream {

@@ -87,8 +87,8 @@ impl Agreed {
 
     const fn side(&self) -> Side {
         match self.appointment.meet {
-            Meet::Via(_, Role::Decides(_)) => Side::A,
             Meet::Via(_, Role::Follows) | Meet::Listen(_) => Side::B,
+            Meet::Via(..) => Side::A,
         }
     }
 
@@ -131,7 +131,7 @@ impl Agreed {
             Signal::Pong { number, received, answered } => {
                 self.measured(now, number, received, answered);
             }
-            Signal::Go { at, clocks } => self.go(now, at, clocks),
+            Signal::Go { at, clocks, trial } => self.go(now, at, clocks, trial),
             Signal::Saw { .. } | Signal::Told { .. } => self.told(signal),
             Signal::Done => self.peer_is_done(),
         }
@@ -141,6 +141,10 @@ impl Agreed {
         let Phase::Greeting { local, remote } = self.phase else { return };
         if version != VERSION {
             return self.give_up(format!("the peer speaks version {version}, this is {VERSION}"));
+        }
+        if let Meet::Via(_, Role::Parts) = self.appointment.meet {
+            self.phase = Phase::Over;
+            return self.say(&Signal::Done);
         }
         let known = self.appointment.peer.or(external);
         let peer = known.unwrap_or_else(|| Endpoint::new(remote.ip(), port));
@@ -173,26 +177,32 @@ impl Agreed {
     }
 
     fn decide(&mut self, now: Instant, aim: Aim, clocks: Clocks) {
-        let Meet::Via(_, Role::Decides(sync)) = self.appointment.meet else { return };
+        let Meet::Via(_, role) = self.appointment.meet else { return };
         self.clocks = clocks;
-        let (first, at) = match sync {
-            Sync::RoundTrip => (now + clocks.round_trip / 2, None),
-            Sync::Clock => {
-                let first = now + clocks.round_trip + HEAD_START;
-                (first, Some(first.shifted(clocks.ahead_ns)))
+        let known_there = now + clocks.round_trip + HEAD_START;
+        let (first, at, trial) = match role {
+            Role::Decides(Sync::RoundTrip) => (now + clocks.round_trip / 2, None, None),
+            Role::Decides(Sync::Clock) => (known_there, Some(known_there), None),
+            Role::Tries { skew_ns } => {
+                let apart = Duration::from_nanos(skew_ns.unsigned_abs());
+                let first = known_there + apart;
+                (first, Some(first.shifted(skew_ns)), Some(apart + patience(clocks)))
             }
+            Role::Parts | Role::Follows => return,
         };
-        self.say(&Signal::Go { at, clocks });
-        self.begin(Aim { first, ..aim });
+        let at = at.map(|at| at.shifted(clocks.ahead_ns));
+        self.say(&Signal::Go { at, clocks, trial });
+        self.begin(tried(Aim { first, ..aim }, trial));
     }
 
-    fn go(&mut self, now: Instant, at: Option<Instant>, clocks: Clocks) {
+    fn go(&mut self, now: Instant, at: Option<Instant>, clocks: Clocks, trial: Option<Duration>) {
         let Phase::Measuring { aim, .. } = self.phase else { return };
-        if self.side() == Side::A || clocks.error > PLAUSIBLE || at > Some(now + PLAUSIBLE) {
+        let is_far = at > Some(now + PLAUSIBLE) || trial > Some(PLAUSIBLE);
+        if self.side() == Side::A || clocks.error > PLAUSIBLE || is_far {
             return self.give_up("the peer decides what makes no sense".to_owned());
         }
         self.clocks = clocks;
-        self.begin(Aim { first: at.unwrap_or(now), ..aim });
+        self.begin(tried(Aim { first: at.unwrap_or(now), ..aim }, trial));
     }
 
     fn begin(&mut self, aim: Aim) {
@@ -202,10 +212,10 @@ impl Agreed {
         self.phase = Phase::Punching(Box::new(Direct::new(aim)));
     }
 
-    /// The other end may be done first.
+    /// The other end may be done first, or have nothing to open.
     fn peer_is_done(&mut self) {
         self.peer_is_done = true;
-        if matches!(self.phase, Phase::Reporting) {
+        if matches!(self.phase, Phase::Reporting | Phase::Measuring { .. }) {
             self.phase = Phase::Over;
         }
     }
@@ -344,6 +354,19 @@ impl Party for Agreed {
     }
 }
 
+/// One SYN alone, if it is for a trial of so long.
+fn tried(aim: Aim, trial: Option<Duration>) -> Aim {
+    match trial {
+        Some(patience) => Aim { patience, tries: Some(1), ..aim },
+        None => aim,
+    }
+}
+
+/// How long it may take to see what becomes of two SYNs.
+fn patience(clocks: Clocks) -> Duration {
+    clocks.round_trip + AFTERWARDS
+}
+
 /// The number of the connection that the two ends agree over.
 const STREAM: Flow = Flow(Flow::FIRST_ACCEPTED - 1);
 
@@ -355,6 +378,9 @@ const ANSWER: Duration = Duration::from_secs(10);
 
 /// What the decision may be late by, beyond its way to the other end.
 const HEAD_START: Duration = Duration::from_millis(200);
+
+/// For an answer to be seen: less than the second after which a SYN is sent again (RFC 6298 §2.1).
+const AFTERWARDS: Duration = Duration::from_millis(100);
 
 /// No moment lies further off, and no clock is worse known.
 const PLAUSIBLE: Duration = Duration::from_secs(60);

@@ -17,6 +17,14 @@ pub enum Meet {
 pub enum Role {
     /// This end, so.
     Decides(Sync),
+    /// This end, by the offset of the clocks: one SYN each to see what becomes of it, the other end's
+    /// so many nanoseconds after ours.
+    Tries {
+        /// By how much it leaves later, or if negative, earlier.
+        skew_ns: i64,
+    },
+    /// This end has nothing more to open, and says so.
+    Parts,
     /// The other.
     Follows,
 }

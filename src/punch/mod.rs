@@ -17,5 +17,7 @@ mod sweep;
 pub use agreed::Agreed;
 pub use appointment::{Appointment, Meet, PUNCH_PORT, Role, Sync};
 pub use direct::{Aim, Direct};
+pub use offset::{Exchange, Offset};
 pub use schedule::Schedule;
+pub use signal::Clocks;
 pub use sweep::{Edge, Sweep};

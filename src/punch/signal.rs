@@ -4,6 +4,8 @@
 //!  via:     hello        ping … ping           go ········ saw, told … done
 //!  listens:       hello       pong … pong         ········ saw, told … done
 //! ```
+//!
+//! An end that has nothing to open says done in place of its first ping.
 
 use serde::{Deserialize, Serialize};
 
@@ -52,6 +54,10 @@ pub enum Signal {
         at: Option<Instant>,
         /// How the reader's clock stands to the writer's.
         clocks: Clocks,
+        /// One SYN of each end is to leave, and no second one: so long may it take to see what comes
+        /// of it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        trial: Option<Duration>,
     },
     /// A packet of this end's.
     Saw {

@@ -17,15 +17,16 @@ use crate::verdict::{MeasuredEdge, WindowTrial, WindowVerdict};
 /// The schema's name; the number rises with every change that a reader may trip over.
 const SCHEMA: &str = "tso-probe/timing/1";
 
-/// The crossing window between two NATs.
+/// The crossing window between two hosts.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Window {
-    /// What end a is behind; 'none' for a public host.
+    /// In the lab, what end a is behind, 'none' for a public host; else the address that b reaches it
+    /// by.
     pub a: String,
-    /// What end b is behind.
+    /// The same of end b.
     pub b: String,
-    /// The one-way delay that was set between the two NATs.
-    pub delay_ms: f64,
+    /// The one-way delay that was set between the two NATs of the lab; none outside of it.
+    pub delay_ms: Option<f64>,
     /// What the sweep found.
     #[serde(flatten)]
     pub verdict: WindowVerdict,
@@ -71,7 +72,8 @@ pub fn timing_text(windows: &[Window], width: u16) -> String {
 
 fn one(window: &Window, width: u16) -> String {
     let Window { a, b, delay_ms, verdict } = window;
-    let title = format!("Crossing window between A={a} and B={b}, {delay_ms} ms each way");
+    let delay = delay_ms.map(|ms| format!(", {ms} ms each way")).unwrap_or_default();
+    let title = format!("Crossing window between A={a} and B={b}{delay}");
     let mut table = plain(width);
     table.set_header(["b leaves after a by", "SYNs", "Opened", "Outcome"]);
     let mut trials = verdict.trials.clone();
@@ -187,6 +189,6 @@ to 10.75 ms (±10.25 ms). Trials that taught nothing: 1.
             trials: vec![trial(21_000.0, half), trial(500.0, Opening::Crossed)],
             discarded: 1,
         };
-        Window { a: "linux".to_owned(), b: "none".to_owned(), delay_ms: 20.0, verdict }
+        Window { a: "linux".to_owned(), b: "none".to_owned(), delay_ms: Some(20.0), verdict }
     }
 }

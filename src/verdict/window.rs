@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::punch::PunchVerdict;
 use crate::punch::{Edge, Sweep};
-use crate::tcp::{Opening, Outcome};
+use crate::tcp::{Opening, Outcome, Side};
 
 /// What a sweep of skews answers.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
@@ -50,7 +50,8 @@ pub struct MeasuredEdge {
 /// One punch with a skew.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct WindowTrial {
-    /// By how much b's SYN left after a's, in microseconds, as seen leaving.
+    /// By how much b's SYN left after a's, in microseconds, as seen leaving. An end that accepted the
+    /// other's before its own was due let none leave: then it is when that was due that counts.
     pub skew_us: f64,
     /// What that opened.
     #[serde(flatten)]
@@ -68,7 +69,7 @@ impl WindowTrial {
     pub fn of(verdict: &PunchVerdict) -> Option<Self> {
         let (opening, outcome, timing) = (verdict.opening, verdict.outcome, verdict.timing);
         let crossing_is_known = outcome != Outcome::Open || !is_vague(opening);
-        let skew_us = timing.skew_us.filter(|_| crossing_is_known)?;
+        let skew_us = timing.skew_us.or_else(|| due(verdict)).filter(|_| crossing_is_known)?;
         let (a_to_b_us, b_to_a_us) = (timing.a_to_b_us, timing.b_to_a_us);
         Some(Self { skew_us, opening, outcome, a_to_b_us, b_to_a_us })
     }
@@ -83,6 +84,17 @@ impl WindowTrial {
         // A skew is seconds at most: far from what an i64 holds.
         (self.skew_us * 1e3).round() as i64
     }
+}
+
+/// The skew where one end accepted before its own SYN was due.
+fn due(verdict: &PunchVerdict) -> Option<f64> {
+    let left = |side| {
+        let mut attempts = verdict.attempts.iter();
+        let attempt = attempts.find(|attempt| attempt.side == side && attempt.number == 1)?;
+        Some(attempt.at_us + attempt.error_us.unwrap_or(0.0))
+    };
+    let is_accepted = verdict.opening == Opening::ThreeWay;
+    Some(left(Side::B)? - left(Side::A)?).filter(|_| is_accepted)
 }
 
 /// Whether it may have been a crossing, or not.
@@ -138,7 +150,6 @@ const TOLERANCE_US: f64 = 1_000.0;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tcp::Side;
     use crate::time::Duration;
 
     #[test]

@@ -14,7 +14,7 @@ proptest! {
         back_us in 1_000_u64..100_000,
         ahead_ms in 0_u64..1_000_000,
     ) {
-        let pair = Pair::new(Sync::Clock, [there_us, back_us], ahead_ms).run();
+        let pair = Pair::new(BY_CLOCKS, [there_us, back_us], ahead_ms).run();
         let (a, b) = (pair.departure(0), pair.departure(1));
         let apart = a.since(b).max(b.since(a));
         // A path that is slower one way misleads by half the difference, and no more.
@@ -28,8 +28,22 @@ proptest! {
         way_us in 1_000_u64..100_000,
         ahead_ms in 0_u64..1_000_000,
     ) {
-        let pair = Pair::new(Sync::RoundTrip, [way_us; 2], ahead_ms).run();
+        let role = Role::Decides(Sync::RoundTrip);
+        let pair = Pair::new(role, [way_us; 2], ahead_ms).run();
         prop_assert_eq!(pair.departure(0), pair.departure(1));
+    }
+
+    #[test]
+    fn in_a_trial_each_sends_one_syn_and_they_leave_as_far_apart_as_is_wanted(
+        way_us in 1_000_u64..100_000,
+        ahead_ms in 0_u64..1_000_000,
+        skew_us in -200_000_i64..200_000,
+    ) {
+        let role = Role::Tries { skew_ns: skew_us * 1_000 };
+        let pair = Pair::new(role, [way_us; 2], ahead_ms).run();
+        let wanted = pair.departure(0).shifted(skew_us * 1_000);
+        prop_assert_eq!(wanted, pair.departure(1));
+        prop_assert_eq!(pair.opens, [1, 1]);
     }
 
     #[test]
@@ -49,13 +63,19 @@ proptest! {
 
 #[test]
 fn each_end_is_told_what_the_other_noted() {
-    let pair = Pair::new(Sync::Clock, [20_000; 2], 500).run();
+    let pair = Pair::new(BY_CLOCKS, [20_000; 2], 500).run();
     for (place, side) in [(0, Side::B), (1, Side::A)] {
         let told = pair.notes[place].iter().any(
             |fact| matches!(fact, Fact::Punch { side: of, what: Punched::GaveUp } if *of == side),
         );
         assert!(told, "{:?}", pair.notes[place]);
     }
+}
+
+#[test]
+fn an_end_that_parts_leaves_the_other_with_no_trouble() {
+    let pair = Pair::new(Role::Parts, [20_000; 2], 500).run();
+    assert_eq!((pair.departures, &pair.notes), ([None; 2], &[Vec::new(), Vec::new()]));
 }
 
 #[test]
@@ -88,7 +108,7 @@ fn an_interrupted_end_waits_for_no_report() {
     let mut party = Agreed::new(appointment(meet, 7000));
     drain(&mut party, Instant::START);
     party.handle(Instant::START, joined(meet));
-    let go = Signal::Go { at: None, clocks: Clocks::default() };
+    let go = Signal::Go { at: None, clocks: Clocks::default(), trial: None };
     for signal in [Signal::Hello { version: VERSION, port: 7001, external: None }, go] {
         drain(&mut party, Instant::START);
         party.handle(Instant::START, Event::Read(stream_of(meet), to_line(&signal)));
@@ -109,12 +129,13 @@ struct Pair {
     sent: usize,
     /// When each wants its first SYN to leave, in true time.
     departures: [Option<Instant>; 2],
+    opens: [u32; 2],
     notes: [Vec<Fact>; 2],
 }
 
 impl Pair {
-    fn new(sync: Sync, ways_us: [u64; 2], ahead_ms: u64) -> Self {
-        let meets = [Meet::Via(end(5385), Role::Decides(sync)), Meet::Listen(end(5385))];
+    fn new(role: Role, ways_us: [u64; 2], ahead_ms: u64) -> Self {
+        let meets = [Meet::Via(end(5385), role), Meet::Listen(end(5385))];
         let mut parties = [(0, 7001), (1, 7002)]
             .map(|(place, port)| Agreed::new(appointment(meets[place], port)));
         for party in &mut parties {
@@ -127,6 +148,7 @@ impl Pair {
             under_way: BTreeMap::new(),
             sent: 0,
             departures: [None; 2],
+            opens: [0; 2],
             notes: [Vec::new(), Vec::new()],
         };
         for (place, meet) in meets.into_iter().enumerate() {
@@ -178,6 +200,7 @@ impl Pair {
                 Step::Open { at: Some(first), .. } => {
                     let ahead = self.ahead_ns(place);
                     self.departures[place].get_or_insert(first.shifted(-ahead));
+                    self.opens[place] += 1;
                 }
                 Step::Note(fact) => self.notes[place].push(*fact),
                 _ => {}
@@ -230,6 +253,8 @@ fn appointment(meet: Meet, port: u16) -> Appointment {
     Appointment { meet, port, external: None, peer: None, wait, patience, seed: 1 }
 }
 
+const BY_CLOCKS: Role = Role::Decides(Sync::Clock);
+
 fn end(port: u16) -> Endpoint {
     Endpoint::new(std::net::Ipv4Addr::new(192, 0, 2, 1).into(), port)
 }
@@ -254,8 +279,12 @@ fn any_signal() -> impl Strategy<Value = Signal> {
             received,
             answered
         }),
-        (proptest::option::of(instant()), clocks)
-            .prop_map(|(at, clocks)| Signal::Go { at, clocks }),
+        (proptest::option::of(instant()), clocks, proptest::option::of(any::<u64>())).prop_map(
+            |(at, clocks, trial)| {
+                let trial = trial.map(Duration::from_nanos);
+                Signal::Go { at, clocks, trial }
+            }
+        ),
         instant().prop_map(|at| Signal::Told { what: Punched::Tried { attempt: 1, at } }),
         Just(Signal::Done),
     ]
