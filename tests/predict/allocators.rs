@@ -291,7 +291,7 @@ impl Allocator {
                 *count += 1;
                 self.block + (*count - 1) % size
             }
-            Simulated::BlockRandom(size) => self.any(size.into(), random, |block, n| block + n),
+            Simulated::BlockRandom(size) => self.any(size, random, |block, n| block + n),
             Simulated::SetRandom => {
                 self.any(240, random, |set, n| ((n / 16 + 1) << 12) | (set << 4) | (n % 16))
             }
