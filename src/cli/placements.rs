@@ -11,7 +11,7 @@ use super::run::nat;
 use super::screen::{Progress, Screen};
 use crate::engine::Trouble;
 use crate::lab::{self, Meeting, Pair, PairPlan, Timing};
-use crate::nat::{Behaviour, Device, Nat};
+use crate::nat::{Behaviour, Device, Hairpinning, Knobs, Nat};
 use crate::os::signals::Signals;
 use crate::os::{self, entropy, privilege};
 use crate::report::{self, Placement};
@@ -93,8 +93,8 @@ fn sites(nat: &Nat, row: &[Behaviour]) -> Result<Vec<Sites>, Failure> {
         name: format!("{} behind {}", nat.name, nat.name),
         device: Device::Modelled([row, row].concat()),
     };
-    let turning = |how| nat_with(nat, &format!("hairpinning={how}")).map(Some);
-    let (turns, does_not) = (turning("external-source")?, turning("unsupported")?);
+    let turns = Some(turning(nat, row, Hairpinning::ExternalSource)?);
+    let does_not = Some(turning(nat, row, Hairpinning::Unsupported)?);
     let at = |name, a, b, shared| Sites { name, a, b, shared };
     Ok(vec![
         at("both public", None, None, None),
@@ -108,9 +108,18 @@ fn sites(nat: &Nat, row: &[Behaviour]) -> Result<Vec<Sites>, Failure> {
     ])
 }
 
-/// The same NAT with one knob set, in each of its places.
-fn nat_with(base: &Nat, knob: &str) -> Result<Nat, Failure> {
-    nat(&format!("{},{knob}", base.name))
+/// The same NAT, the outermost of its row doing this with packets to its own address: there they
+/// turn, if they do.
+fn turning(nat: &Nat, row: &[Behaviour], hairpinning: Hairpinning) -> Result<Nat, Failure> {
+    let mut row = row.to_vec();
+    if let Some(outermost) = row.last_mut() {
+        let knobs = Knobs { hairpinning, ..outermost.knobs().clone() };
+        *outermost = Behaviour::try_from(knobs).map_err(|impossible| {
+            let error = format!("'{}' cannot be told to hairpin or not: {impossible}", nat.name);
+            Failure::new(error, "name another NAT: 'tso-probe lab list' has them")
+        })?;
+    }
+    Ok(Nat { name: nat.name.clone(), device: Device::Modelled(row) })
 }
 
 /// Tries each placement, and says how often it opened.

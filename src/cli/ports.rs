@@ -23,6 +23,10 @@ use crate::wire::Endpoint;
 
 /// `ports`' arguments.
 #[derive(Args, Debug)]
+#[command(override_usage = "\
+tso-probe ports --stun HOST[:PORT]... [OPTIONS]
+       tso-probe ports --lab [NAT] [OPTIONS]
+       tso-probe ports --sim NAT [OPTIONS]")]
 pub struct PortsArgs {
     /// STUN servers over TCP, asked in turn: a 'tso-probe serve' is one
     #[arg(long, value_name = "HOST[:PORT]", num_args = 1.., group = "source")]
@@ -114,10 +118,11 @@ pub fn ports(request: &Ports) -> Result<Exit, Failure> {
     let run = surveyed(request, seed, &mut watch);
     progress.end();
     let verdict = judge_ports(&run?, to);
-    show(&match request.form {
-        Form::Json => format!("{:#}\n", report::ports_json(&verdict)),
-        Form::Text => report::ports_text(&verdict, Screen::of_stdout().width),
-    });
+    match request.form {
+        Form::Json => show(&format!("{:#}\n", report::ports_json(&verdict))),
+        Form::Text if verdict.flows.is_empty() => {}
+        Form::Text => show(&report::ports_text(&verdict, Screen::of_stdout().width)),
+    }
     told(&verdict.troubles, &verdict.trouble).iter().for_each(complain);
     match (verdict.next.is_some(), verdict.trouble.is_empty()) {
         (true, true) => Ok(Exit::Answered),
