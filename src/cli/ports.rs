@@ -29,7 +29,7 @@ tso-probe ports --stun HOST[:PORT]... [OPTIONS]
        tso-probe ports --sim NAT [OPTIONS]")]
 pub struct PortsArgs {
     /// STUN servers over TCP, asked in turn: a 'tso-probe serve' is one
-    #[arg(long, value_name = "HOST[:PORT]", num_args = 1.., group = "source")]
+    #[arg(long, visible_alias = "reflector", value_name = "HOST[:PORT]", num_args = 1.., group = "source")]
     #[arg(required_unless_present_any = ["lab", "sim", "json_schema"])]
     pub stun: Vec<StunHost>,
     /// On this machine: a host of the lab behind this NAT, with real packets
