@@ -176,7 +176,8 @@ fn shell(arguments: &[&str]) -> Answer {
 }
 
 fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(PROGRAM);
-    command.args(["lab", "shell"]).args(arguments);
+    // Whoever starts the tests may ignore signals (nohup does), and what is ignored is inherited.
+    let mut command = Command::new("env");
+    command.args(["--default-signal=INT,QUIT,HUP", PROGRAM, "lab", "shell"]).args(arguments);
     marked(command)
 }

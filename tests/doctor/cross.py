@@ -1,16 +1,14 @@
-"""Opens a connection: cross.py ADDRESS PEER, each with port 4000. Says when its SYN has left, and what
-came of it."""
+"""Opens a connection: cross.py ADDRESS PEER SECONDS, each with port 4000. Says when its SYN has left,
+and what came of it in that time. SYNs leave after 0, 1, 3, 7 and 15 seconds."""
 import select
 import socket
 import sys
-
-PATIENCE_S = 5  # SYNs leave after 0, 1 and 3 seconds.
 
 ours = socket.socket()
 ours.bind((sys.argv[1], 4000))
 ours.setblocking(False)
 ours.connect_ex((sys.argv[2], 4000))
 print("sent", flush=True)
-select.select([], [ours], [], PATIENCE_S)
+select.select([], [ours], [], float(sys.argv[3]))
 state = ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
 print("open" if state == 1 else "not open", flush=True)
