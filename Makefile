@@ -6,7 +6,7 @@ PROBE := target/release/tso-probe
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 BUILD_PACKAGES := gcc libc6-dev libpcap-dev
-TEST_PACKAGES := iproute2 nftables tshark python3 procps coturn libre-dev
+TEST_PACKAGES := iproute2 nftables tshark python3 procps coturn libre-dev openssl
 
 # Each part says how long it took.
 define part

@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::Path;
 
+use serde_json::Value;
 use tso_probe::nat::PRESETS;
+use tso_probe::rendezvous::introducer::{Answer, Code, Request};
 use tso_probe::{capture, report, verdict};
 
 #[test]
@@ -81,4 +83,41 @@ fn document(name: &str) -> String {
 
 fn path(name: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+/// Each message in a table of `docs/protocol.md` is one that the server takes or says, as it is written.
+#[test]
+fn messages_of_the_protocol_are_as_documented() {
+    let page = document("protocol.md");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" | `{"));
+    let mut count = 0;
+    for (who, rest) in rows {
+        let text = format!("{{{}", rest.trim_end_matches("` |"));
+        let written: Value = serde_json::from_str(&text).expect(&text);
+        let read = if who.starts_with("server") {
+            serde_json::from_str::<Answer>(&text).map(serde_json::to_value)
+        } else {
+            serde_json::from_str::<Request>(&text).map(serde_json::to_value)
+        };
+        assert_eq!(read.expect(&text).expect("it is JSON"), written);
+        count += 1;
+    }
+    assert!(count >= 15, "only {count} messages were found");
+}
+
+#[test]
+fn errors_of_the_protocol_are_as_documented() {
+    let page = document("protocol.md");
+    let table = page.split("| code | what happened | then |").nth(1).expect("the table of errors");
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with("| "));
+    let mut named = 0;
+    for row in rows {
+        let cells: Vec<_> = row.split('|').map(str::trim).collect();
+        for name in cells[1].split(", ").map(|name| name.trim_matches('`')) {
+            let code: Code = serde_json::from_value(name.into()).expect(name);
+            assert_eq!(code.closes(), cells[3].ends_with("closes"), "{row}");
+            named += 1;
+        }
+    }
+    assert_eq!(named, Code::ALL.len());
 }

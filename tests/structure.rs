@@ -34,7 +34,7 @@ const ORDER: [&str; 19] = [
 const LAST_TIMELESS: &str = "sim";
 
 /// Crates with the one module that imports them.
-const FENCES: [(&str, &str); 10] = [
+const FENCES: [(&str, &str); 13] = [
     ("stun_types", "wire"),
     ("etherparse", "wire"),
     ("pcap_parser", "capture"),
@@ -45,6 +45,9 @@ const FENCES: [(&str, &str); 10] = [
     ("nix", "os"),
     ("pcap", "os"),
     ("pnet", "os"),
+    ("rustls", "serve"),
+    ("tokio", "serve"),
+    ("tokio_rustls", "serve"),
 ];
 
 /// What depends on the moment or on the process, in words of the source.

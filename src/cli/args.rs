@@ -8,13 +8,13 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use super::lab_run::LabRunArgs;
-use super::parse::{Listen, parse_delay, parse_ports};
+use super::parse::{Listen, parse_count, parse_delay, parse_ports, parse_wait};
 use super::placements::PlacementsArgs;
 use super::ports::PortsArgs;
 use super::punch::PunchArgs;
 use super::request::{Host, StunHost, Towards};
 use super::timing::TimingArgs;
-use crate::rendezvous::{CONTROL_PORT, PROBE_PORTS, STUN_PORTS};
+use crate::rendezvous::{CONTROL_PORT, PROBE_PORTS, RENDEZVOUS_PORTS, STUN_PORTS};
 use crate::time::Duration;
 
 /// Tells how a NAT treats TCP (RFC 5382), with packets as proof.
@@ -189,6 +189,30 @@ pub struct ServeArgs {
     #[arg(long, value_name = "A,B", value_parser = parse_ports)]
     #[arg(help = format!("The two ports for STUN [default: {},{}]", STUN_PORTS[0], STUN_PORTS[1]))]
     pub stun_ports: Option<[u16; 2]>,
+    #[arg(long, value_name = "A,B", value_parser = parse_ports)]
+    #[arg(help = format!("The two ports for rendezvous [default: {},{}]", RENDEZVOUS_PORTS[0], RENDEZVOUS_PORTS[1]))]
+    pub rendezvous_ports: Option<[u16; 2]>,
+    /// Serve rendezvous alone: no reflector, no STUN, no privilege
+    #[arg(long, conflicts_with_all = ["control_port", "probe_ports", "stun_ports"])]
+    pub rendezvous_only: bool,
+    /// Speak TLS for rendezvous, with this certificate and those that vouch for it
+    #[arg(long, value_name = "FILE.pem", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// The certificate's private key
+    #[arg(long, value_name = "FILE.pem", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// At most so many connections for rendezvous at once [default: 20000]
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    pub max_clients: Option<usize>,
+    /// At most so many connections and rooms of one address or IPv6 /64 at once [default: 256 and 64]
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    pub max_per_address: Option<usize>,
+    /// How long somebody may wait for a peer: 10m, 1h [default: 1h]
+    #[arg(long, value_name = "TIME", value_parser = parse_wait)]
+    pub max_wait: Option<Duration>,
+    /// How often to say on stderr how many meet: 10s, 1h [default: 1m]
+    #[arg(long, value_name = "TIME", value_parser = parse_wait)]
+    pub status_every: Option<Duration>,
     /// Say on stderr what goes on, a line each
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,

@@ -129,6 +129,23 @@ pub fn parse_delay(text: &str) -> Result<Duration, String> {
     if delay > LONGEST_DELAY { Err(wanted.to_owned()) } else { Ok(delay) }
 }
 
+/// At least one.
+pub fn parse_count(text: &str) -> Result<usize, String> {
+    let count = text.parse().ok().filter(|count| *count > 0);
+    count.ok_or_else(|| format!("'{text}' is no number from 1 on"))
+}
+
+/// A time that a person may wait: `90s`, `10m`, `1h`; from a second to a day.
+pub fn parse_wait(text: &str) -> Result<Duration, String> {
+    let wait = humantime::parse_duration(text).ok();
+    let wait = wait.filter(|wait| (SHORTEST_WAIT..=LONGEST_WAIT).contains(wait));
+    wait.ok_or_else(|| "a time from 1s to 1d is wanted: 90s, 10m, 1h".to_owned())
+}
+
+const SHORTEST_WAIT: Duration = Duration::from_secs(1);
+
+const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3_600);
+
 /// No plan waits this long for an answer.
 const LONGEST_DELAY: Duration = Duration::from_secs(60);
 

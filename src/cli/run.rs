@@ -15,8 +15,9 @@ use crate::live::{self, Live, Stop};
 use crate::nat::{Behaviour, Device, Nat};
 use crate::os::signals::Signals;
 use crate::os::{clock, entropy, privilege};
+use crate::rendezvous::introducer::Status;
 use crate::report;
-use crate::serve::{self, Site};
+use crate::serve::{self, Hospitality, Site};
 use crate::sim::{self, Layout};
 use crate::time::Duration;
 use crate::verdict::judge;
@@ -148,10 +149,22 @@ fn serve(request: &Serve) -> Result<(), Failure> {
         control_port: request.control_port,
         probe_ports: request.probe_ports,
         stun_ports: request.stun_ports,
+        rendezvous_ports: request.rendezvous_ports,
     };
     let signals = Signals::block()?;
-    let say = || show(&report::serving(&site.control(), &site.probes(), &site.stun()));
-    Ok(serve::serve(&site, Stop::Signals(&signals), say)?)
+    let report = |status: &Status| Progress::Lines.say(&report::busy(status));
+    let (limits, every) = (request.limits, request.status_every);
+    let hospitality =
+        Hospitality { limits, every, report: &report, identity: request.identity.as_ref() };
+    let mut places = Vec::new();
+    if !request.rendezvous_only {
+        places.push(("control connections", vec![site.control()]));
+        places.extend([("probes", site.probes()), ("STUN", site.stun())]);
+    }
+    places.push(("rendezvous", site.rendezvous()));
+    let say = || show(&report::serving(&places));
+    let serve = if request.rendezvous_only { serve::introduce } else { serve::serve };
+    Ok(serve(&site, hospitality, Stop::Signals(&signals), &say)?)
 }
 
 /// A run on virtual time.

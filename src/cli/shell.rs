@@ -18,9 +18,13 @@ use crate::os::child::{self, Child};
 use crate::os::poll::Waker;
 use crate::os::signals::Signals;
 use crate::os::{entropy, privilege};
-use crate::rendezvous::{CONTROL_PORT, PROBE_PORTS, STUN_PORTS};
-use crate::serve::{self, Site};
+use crate::rendezvous::introducer::Status;
+use crate::rendezvous::{
+    CONTROL_PORT, IntroducerLimits, PROBE_PORTS, RENDEZVOUS_PORTS, STUN_PORTS,
+};
+use crate::serve::{self, Hospitality, Site};
 use crate::sim::Weather;
+use crate::time::Duration;
 
 /// Builds the lab, runs the program in it, and passes on how that ended.
 ///
@@ -44,10 +48,14 @@ pub fn shell(request: &Shell) -> Result<Exit, Failure> {
         let surroundings = Surroundings::of(lab);
         command.envs(surroundings.variables());
         let serve = |tell: Sender<()>, stop: &Waker| {
-            serve::serve(&site(&lab.server), Stop::Waker(stop), || {
+            let ready = || {
                 // Whoever waits has gone if it fails.
                 let _ = tell.send(());
-            })
+            };
+            let limits = IntroducerLimits::default();
+            let report = &|_: &Status| {};
+            let hospitality = Hospitality { limits, every: A_DAY, report, identity: None };
+            serve::serve(&site(&lab.server), hospitality, Stop::Waker(stop), &ready)
         };
         served(&lab.server, &serve, || {
             // Whoever reads no greeting has the variables.
@@ -79,8 +87,12 @@ fn site(server: &Server) -> Site {
         control_port: CONTROL_PORT,
         probe_ports: PROBE_PORTS,
         stun_ports: STUN_PORTS,
+        rendezvous_ports: RENDEZVOUS_PORTS,
     }
 }
+
+/// Nobody wants to know how busy a lab's server is.
+const A_DAY: Duration = Duration::from_secs(24 * 3_600);
 
 /// What whoever works in the lab has to know.
 struct Surroundings {

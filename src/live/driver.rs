@@ -37,6 +37,25 @@ pub enum Stop<'a> {
     Waker(&'a Waker),
 }
 
+impl Stop<'_> {
+    /// What to wait for.
+    pub fn interest(&self) -> Interest<'_> {
+        match self {
+            Self::Signals(signals) => Interest::read(*signals),
+            Self::Waker(waker) => Interest::read(*waker),
+        }
+    }
+
+    /// Whether it has come since it was last asked.
+    pub fn has_come(&self) -> bool {
+        match self {
+            // A signal of unknown kind ends the run as well.
+            Self::Signals(signals) => !matches!(signals.read(), Ok(None)),
+            Self::Waker(waker) => waker.clear(),
+        }
+    }
+}
+
 impl<'a> Driver<'a> {
     /// Drives this party.
     pub fn new(
@@ -169,7 +188,7 @@ impl<'a> Driver<'a> {
             self.pending.extend(happened.into_iter().map(|event| (now, event)));
             let gaps = self.gaps();
             self.pending.extend(gaps.map(|event| (now, event)));
-            if self.is_stopped() {
+            if self.stop.has_come() {
                 self.pending.push_back((now, Event::Interrupted));
             }
             if self.pending.is_empty() && until <= now {
@@ -191,10 +210,7 @@ impl<'a> Driver<'a> {
     }
 
     fn sleep(&self, until: Instant) -> os::Result<()> {
-        let stop = match self.stop {
-            Stop::Signals(signals) => Interest::read(signals),
-            Stop::Waker(waker) => Interest::read(waker),
-        };
+        let stop = self.stop.interest();
         let captures = self.station.captures().iter().map(Interest::read);
         let connections = self.control.interests().chain(self.flows.interests());
         let states = self.kernel.iter().map(Interest::read);
@@ -221,14 +237,6 @@ impl<'a> Driver<'a> {
         let wire =
             missed.map(|missed| (Witness::Wire, format!("{missed} packets were not captured")));
         kernel.into_iter().chain(wire).map(|(witness, why)| Event::Unwatched(witness, why))
-    }
-
-    fn is_stopped(&self) -> bool {
-        match self.stop {
-            // A signal of unknown kind ends the run as well.
-            Stop::Signals(signals) => !matches!(signals.read(), Ok(None)),
-            Stop::Waker(waker) => waker.clear(),
-        }
     }
 
     fn happened(&mut self, seen: os::Result<Vec<(Instant, Event)>>) {

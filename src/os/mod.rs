@@ -11,6 +11,7 @@ pub mod capture;
 pub mod child;
 pub mod clock;
 pub mod cpu;
+pub mod descriptors;
 pub mod device;
 pub mod discipline;
 pub mod entropy;

@@ -253,6 +253,13 @@ impl Listener {
     }
 }
 
+/// For a runtime that waits by its own means. It does not block.
+impl From<Listener> for TcpListener {
+    fn from(listener: Listener) -> Self {
+        listener.socket
+    }
+}
+
 impl AsFd for Stream {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()

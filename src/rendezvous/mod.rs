@@ -1,7 +1,8 @@
-//! What stands outside the NAT and cooperates: the reflector, a STUN server, a relay; and
-//! what can be said of the ports that it will use next.
+//! What stands outside the NAT and cooperates: the reflector, a STUN server, the rendezvous server, a
+//! relay; and what can be said of the ports that the NAT will use next.
 
 mod flow;
+pub mod introducer;
 mod limits;
 mod marks;
 pub mod predict;
@@ -9,6 +10,7 @@ mod reflector;
 mod relay;
 mod stun;
 
+pub use introducer::{Introducer, IntroducerLimits};
 pub use limits::Limits;
 pub use reflector::Reflector;
 pub use relay::Relay;
@@ -22,3 +24,7 @@ pub const STUN_PORTS: [u16; 2] = [3478, 3479];
 
 /// The ports for probes, if none are chosen.
 pub const PROBE_PORTS: [u16; 2] = [5383, 5384];
+
+/// The ports for rendezvous, if none are chosen. Two, so that a client can show mappings towards
+/// several endpoints even where the server has one address.
+pub const RENDEZVOUS_PORTS: [u16; 2] = [5386, 5387];

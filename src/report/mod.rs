@@ -22,7 +22,7 @@ pub use mask::Masker;
 pub use placements::{Placement, placements_json, placements_schema, placements_text};
 pub use ports::{ports_json, ports_schema, ports_text};
 pub use presets::{presets_json, presets_table};
-pub use progress::{progress, serving};
+pub use progress::{busy, progress, serving};
 pub use punch::{
     lab_run_json, lab_run_schema, punch_json, punch_picture, punch_schema, punch_text,
 };

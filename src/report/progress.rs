@@ -1,18 +1,32 @@
 //! What goes on, in words, from the facts as they are noted.
 
 use crate::engine::{Fact, Punched, Question, StunOutcome};
+use crate::rendezvous::introducer::Status;
 use crate::wire::Endpoint;
 
-/// Where a reflector serves, and what its firewall must let in.
-pub fn serving(control: &Endpoint, probes: &[Endpoint], stun: &[Endpoint]) -> String {
-    let mut text = format!("serving: control connections at {control}\n");
-    for probe in probes {
-        text += &format!("         probes at {probe}\n");
-    }
-    for end in stun {
-        text += &format!("         STUN at {end}\n");
+/// Where a server serves what, and what its firewall must let in.
+pub fn serving(places: &[(&str, Vec<Endpoint>)]) -> String {
+    let all = places.iter().flat_map(|(what, ends)| ends.iter().map(move |end| (what, end)));
+    let mut text = String::new();
+    for (what, end) in all {
+        let word = if text.is_empty() { "serving:" } else { "" };
+        text += &format!("{word:8} {what} at {end}\n");
     }
     text + "open these TCP ports in this host's firewall, both ways; stop with Ctrl-C\n"
+}
+
+/// How busy a rendezvous server is: what stands now, and what was since it started.
+pub fn busy(status: &Status) -> String {
+    let Status { connections, waiting, pairs, introduced, refused } = status;
+    let mut text = format!(
+        "{connections} connected, {waiting} waiting, {pairs} paired; {introduced} introduced so far"
+    );
+    let counts = refused.iter().map(|(code, count)| format!("{count} {code}"));
+    let counts: Vec<_> = counts.collect();
+    if !counts.is_empty() {
+        text += &format!(", refused: {}", counts.join(", "));
+    }
+    text
 }
 
 /// What a fact says of the progress of a run, if it says anything new.

@@ -1,14 +1,19 @@
-//! The long-running commands: so far the reflector and the STUN server, a thread each.
+//! The long-running commands: the reflector, the STUN server and the rendezvous server, a thread each.
+
+mod house;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::thread;
 
 use crate::engine::Fact;
 use crate::live::{Control, Driver, Flows, Station, Stop};
-use crate::os::poll::Waker;
+use crate::os::poll::{self, Interest, Waker};
 use crate::os::{self, entropy, link};
 use crate::rendezvous::{Limits, Reflector, StunServer};
 use crate::wire::Endpoint;
+use house::House;
+pub use house::{Hospitality, Identity};
+use tokio::sync::oneshot;
 
 /// Where a reflector serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +26,8 @@ pub struct Site {
     pub probe_ports: [u16; 2],
     /// The two ports for STUN, at every address.
     pub stun_ports: [u16; 2],
+    /// The two ports for rendezvous, at every address.
+    pub rendezvous_ports: [u16; 2],
 }
 
 impl Site {
@@ -39,6 +46,11 @@ impl Site {
         self.ends(self.stun_ports)
     }
 
+    /// Where clients are introduced to each other.
+    pub fn rendezvous(&self) -> Vec<Endpoint> {
+        self.ends(self.rendezvous_ports)
+    }
+
     fn ends(&self, ports: [u16; 2]) -> Vec<Endpoint> {
         let of = |address: &IpAddr| ports.map(|port| Endpoint::new(*address, port));
         self.addresses.iter().flat_map(of).collect()
@@ -54,20 +66,60 @@ pub fn own_address() -> os::Result<IpAddr> {
     link::route_to(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))).map(|route| route.source)
 }
 
-/// Reflects and speaks STUN until it is stopped. `ready` is called once the first client would be
-/// served.
+/// Reflects, speaks STUN and introduces clients to each other until it is stopped. `ready` is called
+/// once the first client would be served.
 ///
 /// # Errors
 /// When an address is not this host's, a port is taken, or privilege is lacking.
-pub fn serve(site: &Site, stop: Stop<'_>, ready: impl FnOnce()) -> os::Result<()> {
+pub fn serve(
+    site: &Site,
+    hospitality: Hospitality<'_>,
+    stop: Stop<'_>,
+    ready: &dyn Fn(),
+) -> os::Result<()> {
     let flows = Flows::listening(site.stun())?;
+    let house = House::open(site.rendezvous(), hospitality)?;
     let waker = Waker::new()?;
+    let (open, closed) = oneshot::channel();
     thread::scope(|scope| {
         let stun = scope.spawn(|| speak_stun(site, flows, &waker));
+        let introducing = scope.spawn(|| house.run(closed));
         let reflected = reflect(site, stop, ready);
         waker.wake();
+        drop(open);
         let spoken = stun.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        reflected.and(spoken)
+        let introduced =
+            introducing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        reflected.and(spoken).and(introduced)
+    })
+}
+
+/// Introduces clients to each other until it is stopped, and nothing more, which takes no privilege.
+///
+/// # Errors
+/// When an address is not this host's, or a port is taken.
+pub fn introduce(
+    site: &Site,
+    hospitality: Hospitality<'_>,
+    stop: Stop<'_>,
+    ready: &dyn Fn(),
+) -> os::Result<()> {
+    let house = House::open(site.rendezvous(), hospitality)?;
+    let ended = Waker::new()?;
+    let (open, closed) = oneshot::channel();
+    thread::scope(|scope| {
+        let introducing = scope.spawn(|| {
+            let _ends = ended.at_end();
+            house.run(closed)
+        });
+        ready();
+        let waited = poll::wait(&[stop.interest(), Interest::read(&ended)], None);
+        // Taken, it no longer ends the process by itself.
+        stop.has_come();
+        drop(open);
+        let introduced =
+            introducing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        waited.map(drop).and(introduced)
     })
 }
 
@@ -79,7 +131,7 @@ fn speak_stun(site: &Site, flows: Flows, waker: &Waker) -> os::Result<()> {
     driver.with(flows).run().map(drop)
 }
 
-fn reflect(site: &Site, stop: Stop<'_>, ready: impl FnOnce()) -> os::Result<()> {
+fn reflect(site: &Site, stop: Stop<'_>, ready: &dyn Fn()) -> os::Result<()> {
     let interfaces = site.addresses.iter().map(|address| link::interface_with(*address));
     let mut station = Station::open(interfaces.collect::<os::Result<Vec<_>>>()?)?;
     let endpoints = site.probes();

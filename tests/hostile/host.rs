@@ -130,4 +130,4 @@ fn port_in_use() {
     assert_eq!(network.tables("a").len(), 1);
 }
 
-const OTHER_STUN_PORTS: &[&str] = &["--stun-ports", "3480,3481"];
+const OTHER_STUN_PORTS: &[&str] = &["--stun-ports", "3480,3481", "--rendezvous-ports", "5388,5389"];
