@@ -6,7 +6,9 @@ PROBE := target/release/tso-probe
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 BUILD_PACKAGES := gcc libc6-dev libpcap-dev
-TEST_PACKAGES := iproute2 nftables tshark python3 procps coturn libre-dev openssl
+TEST_PACKAGES := iproute2 nftables tshark python3 procps coturn libre-dev openssl strace
+# For one test; where a distribution has no such packages, it is skipped.
+BROWSER_PACKAGES := chromium chromium-driver
 
 # Each part says how long it took.
 define part
@@ -49,3 +51,4 @@ build-packages:
 
 test-packages:
 	@scripts/install $(TEST_PACKAGES)
+	@scripts/install $(BROWSER_PACKAGES) || echo "== no browser here: its test will be skipped"

@@ -93,6 +93,10 @@ fn messages_of_the_protocol_are_as_documented() {
     let mut count = 0;
     for (who, rest) in rows {
         let text = format!("{{{}", rest.trim_end_matches("` |"));
+        // What peers say to each other is held against its type where that is.
+        if text.starts_with("{\"signal\"") {
+            continue;
+        }
         let written: Value = serde_json::from_str(&text).expect(&text);
         let read = if who.starts_with("server") {
             serde_json::from_str::<Answer>(&text).map(serde_json::to_value)

@@ -34,7 +34,7 @@ const ORDER: [&str; 19] = [
 const LAST_TIMELESS: &str = "sim";
 
 /// Crates with the one module that imports them.
-const FENCES: [(&str, &str); 13] = [
+const FENCES: [(&str, &str); 21] = [
     ("stun_types", "wire"),
     ("etherparse", "wire"),
     ("pcap_parser", "capture"),
@@ -45,7 +45,15 @@ const FENCES: [(&str, &str); 13] = [
     ("nix", "os"),
     ("pcap", "os"),
     ("pnet", "os"),
-    ("rustls", "serve"),
+    ("ring", "punch"),
+    ("rustls", "os"),
+    ("rustls_native_certs", "os"),
+    ("fast_socks5", "serve"),
+    ("futures_util", "serve"),
+    ("httparse", "serve"),
+    ("tokio_tungstenite", "serve"),
+    ("rand_chacha", "punch"),
+    ("spake2", "punch"),
     ("tokio", "serve"),
     ("tokio_rustls", "serve"),
 ];

@@ -11,6 +11,7 @@ use super::lab_run::LabRunArgs;
 use super::parse::{Listen, parse_count, parse_delay, parse_ports, parse_wait};
 use super::placements::PlacementsArgs;
 use super::ports::PortsArgs;
+use super::proxy::ProxyArgs;
 use super::punch::PunchArgs;
 use super::request::{Host, StunHost, Towards};
 use super::timing::TimingArgs;
@@ -47,6 +48,9 @@ pub enum Command {
     /// Tell what on this machine would spoil a measurement or a punch, and how to mend it
     #[command(after_help = DOCTOR_HELP)]
     Doctor(DoctorArgs),
+    /// Let programs that can only connect reach a peer, and peers a service here
+    #[command(after_help = super::proxy::HELP)]
+    Proxy(Box<ProxyArgs>),
     /// Be the reflector that others classify their NATs with
     Serve(ServeArgs),
     /// NATs on this machine

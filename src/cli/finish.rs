@@ -72,7 +72,12 @@ pub fn show(text: &str) {
 
 /// Prints a failure; there is nowhere to say that this failed.
 pub fn complain(failure: &Failure) {
-    let _ = writeln!(io::stderr(), "{failure}");
+    remark(&format!("{failure}\n"));
+}
+
+/// Prints beside the answer. That nobody reads it is no reason to stop.
+pub fn remark(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod lab_run;
 mod parse;
 mod placements;
 mod ports;
+mod proxy;
 mod punch;
 mod request;
 mod run;
@@ -19,6 +20,7 @@ mod serve;
 mod shell;
 mod stun;
 mod timing;
+mod tls;
 
 use std::process::ExitCode;
 

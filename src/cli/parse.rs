@@ -3,9 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
-use super::request::{ControlHost, Host, PunchHost, StunHost, Towards};
+use super::request::{ControlHost, Host, PunchHost, RendezvousHost, StunHost, Towards};
 use crate::punch::PUNCH_PORT;
-use crate::rendezvous::{CONTROL_PORT, STUN_PORTS};
+use crate::rendezvous::{CONTROL_PORT, RENDEZVOUS_PORTS, STUN_PORTS};
 use crate::time::Duration;
 
 /// Where to listen: `ADDR`, `ADDR:PORT`, `[ADDR]:PORT`.
@@ -50,6 +50,14 @@ impl FromStr for ControlHost {
 
     fn from_str(text: &str) -> Result<Self, String> {
         host(text, PUNCH_PORT).map(Self)
+    }
+}
+
+impl FromStr for RendezvousHost {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        host(text, RENDEZVOUS_PORTS[0]).map(Self)
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod args;
 mod hand_over;
+mod met;
 mod moment;
 
 use std::net::TcpStream;
@@ -11,7 +12,7 @@ pub use args::{HELP, Punch, PunchArgs, PunchOutput, SyncBy};
 use super::evidence;
 use super::exit::Exit;
 use super::failure::Failure;
-use super::finish::{complain, show};
+use super::finish::{complain, remark, show};
 use super::request::{Form, Host};
 use super::run::look_up;
 use super::screen::{Progress, Screen};
@@ -24,7 +25,7 @@ use crate::punch::{Appointment, Meet, Role};
 use crate::report::{self, Masker};
 use crate::tcp::Side;
 use crate::time::Duration;
-use crate::verdict::{PunchVerdict, judge_punch};
+use crate::verdict::{Foreseen, PunchVerdict, judge_punch};
 use crate::wire::Endpoint;
 use args::{Agree, Control, Then};
 use moment::Moment;
@@ -40,28 +41,51 @@ pub fn punch(request: &Punch) -> Result<Exit, Failure> {
     let signals = Signals::block()?;
     let (progress, stop) = (Progress::new(output.verbosity), Stop::Signals(&signals));
     let started = clock::realtime();
-    let mut watch = |fact: &Fact| report::progress(fact).iter().for_each(|what| progress.say(what));
+    let mut watch = watch(progress);
+    let mut earlier = Vec::new();
     let ended = match &request.agree {
-        Agree::Before { peer, at } => {
-            let live = live(request, peer, *at, seed)?;
+        Agree::Before { peer, at, local_port } => {
+            let live = live(request, peer, (*at, *local_port), seed)?;
             progress.say(&waiting(&live));
             live::punch(&live, stop, &mut watch)
         }
-        Agree::Over { control, peer, external } => {
-            let appointment = appointment(request, control, peer.as_ref(), *external, seed)?;
+        Agree::Over { control, peer, external, local_port } => {
+            let peer = peer.as_ref().map(resolve).transpose()?;
+            let ends = (*local_port, peer, *external);
+            let appointment = appointment(request, control, ends, seed)?;
             progress.say(&meeting(&appointment));
             live::punch_agreed(&appointment, stop, &mut watch)
         }
+        Agree::Met { .. } => met::punch(request, seed, (stop, progress), &mut watch, &mut earlier)?,
     };
     progress.end();
     let Ended { run, connection } = ended?;
     // From here on Ctrl-C ends the program as it ends any other.
     drop(signals);
     let open = connection.filter(is_with_a_peer);
-    finish(request, Evidence { run, started }, open)
+    finish(request, Evidence { run, started }, open, &earlier)
 }
 
-fn live(request: &Punch, peer: &Host, at: Moment, seed: u64) -> Result<LivePunch, Failure> {
+/// Says what goes on at this end, whose facts come first: the peer's, told afterwards, are no progress.
+fn watch(progress: Progress) -> impl FnMut(&Fact) {
+    let (mut own, mut said) = (None, None);
+    move |fact| {
+        if matches!(fact, Fact::Punch { side, .. } if *own.get_or_insert(*side) != *side) {
+            return;
+        }
+        if let Some(what) = report::progress(fact).filter(|what| said.as_ref() != Some(what)) {
+            progress.say(&what);
+            said = Some(what);
+        }
+    }
+}
+
+fn live(
+    request: &Punch,
+    peer: &Host,
+    (at, local_port): (Moment, u16),
+    seed: u64,
+) -> Result<LivePunch, Failure> {
     let (begun, now) = (clock::monotonic(), clock::realtime());
     let at = at.since_epoch(now);
     if at < now {
@@ -71,7 +95,7 @@ fn live(request: &Punch, peer: &Host, at: Moment, seed: u64) -> Result<LivePunch
     Ok(LivePunch {
         side: Side::A,
         peer: resolve(peer)?,
-        local_port: request.local_port,
+        local_port,
         begun,
         first: begun + (at - now),
         patience: request.timeout,
@@ -84,8 +108,7 @@ fn live(request: &Punch, peer: &Host, at: Moment, seed: u64) -> Result<LivePunch
 fn appointment(
     request: &Punch,
     control: &Control,
-    peer: Option<&Host>,
-    external: Option<Endpoint>,
+    (port, peer, external): (u16, Option<Endpoint>, Option<Endpoint>),
     seed: u64,
 ) -> Result<Appointment, Failure> {
     let (meet, wait) = match control {
@@ -94,8 +117,7 @@ fn appointment(
             (Meet::Via(resolve(host)?, Role::Decides(*sync)), request.timeout)
         }
     };
-    let peer = peer.map(resolve).transpose()?;
-    let (port, patience) = (request.local_port, request.timeout);
+    let patience = request.timeout;
     Ok(Appointment { meet, port, external, peer, wait, patience, seed })
 }
 
@@ -103,6 +125,7 @@ fn meeting(appointment: &Appointment) -> String {
     match appointment.meet {
         Meet::Listen(on) => format!("waiting for the peer at {on}"),
         Meet::Via(to, _) => format!("agreeing with the peer at {to}"),
+        Meet::Over(_) => "agreeing with the peer".to_owned(),
     }
 }
 
@@ -137,20 +160,21 @@ fn finish(
     request: &Punch,
     mut evidence: Evidence,
     open: Option<TcpStream>,
+    earlier: &[Foreseen],
 ) -> Result<Exit, Failure> {
     if request.output.mask {
         Masker::of_punch(&evidence.run).run(&mut evidence.run);
     }
     let verdict = judge_punch(&evidence.run);
     if verdict.ends.is_empty() {
-        return Err(not_agreed(&verdict));
+        return Err(not_agreed(request, &verdict));
     }
     let greeting = match (&request.then, &open) {
         (Then::Greet, Some(connection)) => Some(hand_over::greet(connection)),
         _ => None,
     };
     let heard = greeting.as_ref().and_then(|heard| heard.as_ref().ok()).map(String::as_str);
-    answer(request, &verdict, heard);
+    answer(request, &verdict, earlier, heard);
     keep(&request.output, &evidence, &verdict)?;
     if let Some(Err(why)) = greeting {
         let hint = "the peer, or a box between, ended the connection just after it had opened";
@@ -174,9 +198,15 @@ fn finish(
 }
 
 /// The ends never came so far as to try.
-fn not_agreed(verdict: &PunchVerdict) -> Failure {
-    let hint = "the peer runs 'tso-probe punch --listen-control ADDR --local-port PORT', and this end \
-                --via that address";
+fn not_agreed(request: &Punch, verdict: &PunchVerdict) -> Failure {
+    let hint = match &request.agree {
+        Agree::Met { server, code, .. } => met::hint(server, code.as_ref()),
+        _ => {
+            "the peer runs 'tso-probe punch --listen-control ADDR --local-port PORT', and this end \
+              --via that address"
+                .to_owned()
+        }
+    };
     let told = verdict.troubles.first().cloned();
     Failure::new(told.unwrap_or_else(|| "the two ends did not agree".to_owned()), hint)
 }
@@ -186,16 +216,16 @@ fn broken(why: std::io::Error) -> Failure {
 }
 
 /// On stdout, unless the connection has that.
-fn answer(request: &Punch, verdict: &PunchVerdict, greeting: Option<&str>) {
+fn answer(request: &Punch, verdict: &PunchVerdict, earlier: &[Foreseen], greeting: Option<&str>) {
     let text = match request.output.form {
-        Form::Json => format!("{:#}\n", report::punch_json(verdict, greeting)),
+        Form::Json => format!("{:#}\n", report::punch_json(verdict, earlier, greeting)),
         Form::Text => {
             let heard = greeting.map(|heard| format!("\nThe peer says: {}\n", heard.trim_end()));
             report::punch_text(verdict, Screen::of_stdout().width) + &heard.unwrap_or_default()
         }
     };
     match request.then {
-        Then::Pipe => eprint!("{text}"),
+        Then::Pipe => remark(&text),
         _ => show(&text),
     }
 }

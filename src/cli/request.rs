@@ -13,6 +13,7 @@ use super::failure::Failure;
 use super::lab_run::LabRun;
 use super::placements::Placements;
 use super::ports::Ports;
+use super::proxy::ProxyArgs;
 use super::punch::Punch;
 pub use super::serve::Serve;
 use super::timing::CrossingWindows;
@@ -42,6 +43,8 @@ pub enum Request {
     Doctor(Doctor),
     /// Print the schema of `doctor`'s JSON.
     DoctorSchema,
+    /// Be a proxy.
+    Proxy(Box<ProxyArgs>),
     /// Be a reflector.
     Serve(Serve),
     /// Let two hosts of the lab punch.
@@ -148,6 +151,10 @@ pub struct StunHost(pub Host);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ControlHost(pub Host);
 
+/// A rendezvous server by name or address, and its port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RendezvousHost(pub Host);
+
 /// A peer by name or address, and its port, which has no default.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PunchHost(pub Host);
@@ -232,6 +239,7 @@ impl Request {
             Command::Ports(args) => Self::Ports(Ports::new(args)?),
             Command::Doctor(args) if args.json_schema => Self::DoctorSchema,
             Command::Doctor(args) => Self::Doctor(Doctor::new(args)),
+            Command::Proxy(args) => Self::Proxy(args),
             Command::Serve(args) => Self::Serve(Serve::new(&args)?),
             Command::Lab(LabCommand::List { json }) => Self::LabList(Form::new(json)),
             Command::Lab(LabCommand::Run(args)) if args.json_schema => Self::LabRunSchema,

@@ -44,6 +44,7 @@ pub fn dispatch(request: &Request) -> Result<Exit, Failure> {
         Request::LabPlacements(request) => return super::placements::placements(request),
         Request::LabPlacementsSchema => show(&format!("{:#}\n", report::placements_schema())),
         Request::StunSchema => show(&format!("{:#}\n", report::stun_schema())),
+        Request::Proxy(args) => return super::proxy::proxy(args),
         Request::Serve(request) => serve(request)?,
         Request::ClassifySchema => show(&format!("{:#}\n", report::schema())),
         Request::LabList(Form::Json) => show(&format!("{:#}\n", report::presets_json())),

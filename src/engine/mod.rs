@@ -124,6 +124,8 @@ pub enum Event {
         flow: Flow,
         /// How much of the CPUs' time others had around that moment, if this host tells.
         stolen: Option<Duration>,
+        /// The local endpoint that it left from, if that is known.
+        local: Option<Endpoint>,
     },
     /// A connection that was to be opened is not to be had.
     Failed(Flow, Unreached),

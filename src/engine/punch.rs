@@ -17,6 +17,9 @@ pub enum Punched {
         local: Endpoint,
         /// Where its SYNs are to go.
         remote: Endpoint,
+        /// Where else they go, since the peer may be there.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        also: Vec<Endpoint>,
         /// When the first SYN is to leave.
         first: Instant,
         /// When it gives up.
@@ -40,6 +43,35 @@ pub enum Punched {
         error: Duration,
         /// The shortest round trip that was measured.
         round_trip: Duration,
+    },
+    /// A rendezvous server keeps a room for this end, where its peer is awaited.
+    Waits {
+        /// The room's number.
+        room: u32,
+    },
+    /// The rendezvous server was lost; it will be asked again.
+    Parted,
+    /// The peer has come, and has shown that it knows the words.
+    Met,
+    /// Somebody came who does not know the words, and was sent away.
+    Impostor,
+    /// What an attempt has taught that came to nothing.
+    Taught {
+        /// Where our SYN came from, as the peer saw it.
+        own: Option<Endpoint>,
+        /// Where the peer's SYN came from, as this end saw it.
+        peer: Option<Endpoint>,
+    },
+    /// From where the two ends expect to be seen, and what chance that gives them.
+    Foresaw {
+        /// This end's endpoints, the likeliest first.
+        own: Vec<Endpoint>,
+        /// The peer's endpoints that are aimed at, the likeliest first.
+        peer: Vec<Endpoint>,
+        /// How likely it is that both ports are among these, in thousandths.
+        chance: u16,
+        /// By which rule this end's ports seem to be chosen, in words.
+        rule: Option<String>,
     },
     /// An attempt was begun: its SYN is to leave at this moment.
     Tried {

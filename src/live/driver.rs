@@ -6,7 +6,7 @@ use super::control::{Control, patient};
 use super::flows::Flows;
 use super::kernel::Kernel;
 use super::station::Station;
-use crate::engine::{Event, Fact, Party, Run, Step, Witness};
+use crate::engine::{Bind, Event, Fact, Party, Run, Step, Witness};
 use crate::os::poll::{self, Interest, Waker};
 use crate::os::signals::Signals;
 use crate::os::{self, clock};
@@ -162,7 +162,8 @@ impl<'a> Driver<'a> {
             }
         }
         self.flows.samples(self.kernel.is_none());
-        let prepared = self.flows.prepare();
+        let from = if local.port() == 0 { Bind::Kernel } else { Bind::Shared(local) };
+        let prepared = self.flows.prepare(from);
         self.happened(prepared.map(|()| Vec::new()));
         let unwatched = missing.into_iter();
         let unwatched = unwatched.map(|(witness, why)| Event::Unwatched(witness, why.to_string()));

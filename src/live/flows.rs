@@ -9,6 +9,7 @@ use crate::os;
 use crate::os::poll::{self, Interest};
 use crate::os::shot::Marksman;
 use crate::os::tcp::{self, Listener, Options, Prepared, Stream};
+use crate::os::tls::Trust;
 use crate::os::{clock, cpu};
 use crate::tcp::State;
 use crate::time::{Duration, Instant};
@@ -27,6 +28,8 @@ pub struct Flows {
     /// Shots whose SYN has not been seen yet.
     fired: Vec<Shot>,
     samples: bool,
+    /// What connections speak that the party opens and reads itself, if it is TLS.
+    tls: Option<Trust>,
 }
 
 /// A SYN that was to leave this socket at a moment of the kernel's monotonic clock.
@@ -49,7 +52,10 @@ impl Flows {
         reader: Reader,
         options: &Options,
     ) -> os::Result<()> {
-        self.links.insert(flow, Link::new(tcp::connect(bind(from), to, options)?, reader));
+        let tls = self.tls.as_ref().filter(|_| reader == Reader::Party);
+        let tls = tls.map(Trust::session).transpose()?;
+        let link = Link::new(tcp::connect(bind(from), to, options)?, reader);
+        self.links.insert(flow, Link { tls, ..link });
         Ok(())
     }
 
@@ -65,7 +71,7 @@ impl Flows {
         reader: Reader,
         options: &Options,
     ) -> os::Result<()> {
-        self.prepare()?;
+        self.prepare(from)?;
         let prepared = tcp::prepare(bind(from), to, options)?;
         self.aimed.insert((at, flow), (prepared, reader));
         Ok(())
@@ -87,9 +93,9 @@ impl Flows {
             let stream = marksman.fire(at, prepared);
             let times = before.and_then(|before| Ok((before, cpu::time()?))).ok();
             let stolen = times.map(|(before, after)| after.stolen_time_since(before));
-            events.push(Event::Fired { flow, stolen });
-            let remote = stream.remote();
-            self.fired.extend(stream.local().ok().map(|local| Shot { at, local, remote }));
+            let (local, remote) = (stream.local().ok(), stream.remote());
+            events.push(Event::Fired { flow, stolen, local });
+            self.fired.extend(local.map(|local| Shot { at, local, remote }));
             self.links.insert(flow, Link::new(stream, reader));
         }
         events
@@ -107,13 +113,17 @@ impl Flows {
         }
     }
 
-    /// Makes ready to let SYNs leave at a moment, which takes a while.
+    /// Makes ready to let SYNs leave at a moment, which takes a while. Where the host is to choose their
+    /// ports, nothing is bound for that either.
     ///
     /// # Errors
     /// When no port on loopback is to be had.
-    pub fn prepare(&mut self) -> os::Result<()> {
+    pub fn prepare(&mut self, from: Bind) -> os::Result<()> {
         if self.marksman.is_none() {
-            self.marksman = Some(Marksman::new()?);
+            self.marksman = Some(match from {
+                Bind::Kernel => Marksman::without_binding(),
+                Bind::Shared(_) => Marksman::new()?,
+            });
         }
         Ok(())
     }
@@ -166,6 +176,18 @@ impl Flows {
         Ok(())
     }
 
+    /// With TLS on all connections that the party opens and reads itself.
+    #[must_use]
+    pub fn sealed(self, tls: Option<Trust>) -> Self {
+        Self { tls, ..self }
+    }
+
+    /// Without what is listened on.
+    #[must_use]
+    pub fn deaf(self) -> Self {
+        Self { listeners: Vec::new(), ..self }
+    }
+
     /// Of all these, the listener on an endpoint: whoever has come to it meanwhile waits there.
     #[must_use]
     pub fn door(self, on: Endpoint) -> Self {
@@ -178,7 +200,7 @@ impl Flows {
     /// connection.
     pub fn write(&mut self, flow: Flow, octets: &[u8]) -> Option<Event> {
         let link = self.links.get_mut(&flow)?;
-        link.outgoing.extend(octets);
+        link.say(octets);
         let full = link.outgoing.len() > MOST_UNREAD;
         let end = link.flush().or(full.then_some(End::Abandoned))?;
         self.links.remove(&flow);

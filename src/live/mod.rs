@@ -19,7 +19,7 @@ pub use control::Control;
 pub use driver::{Driver, Stop};
 pub use flows::Flows;
 pub use hold::{Caller, Held};
-pub use punch::{Door, Ended, LivePunch, punch, punch_agreed};
+pub use punch::{Door, Ended, LivePunch, punch, punch_agreed, punch_introduced};
 pub use station::Station;
 pub use stun::{LiveStun, classify_by_stun, free_port, stun, stun_and_hold};
 pub use survey::survey;

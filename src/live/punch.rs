@@ -8,8 +8,9 @@ use super::flows::Flows;
 use super::station::Station;
 use crate::engine::{Fact, Flow, Party, Punched, Reader, Run};
 use crate::os::link;
-use crate::os::{self, Error};
-use crate::punch::{Agreed, Aim, Appointment, Direct};
+use crate::os::tls::Trust;
+use crate::os::{self, Error, clock};
+use crate::punch::{Agreed, Aim, Appointment, Direct, Introduced};
 use crate::tcp::{Side, State};
 use crate::time::{Duration, Instant};
 use crate::wire::Endpoint;
@@ -58,7 +59,8 @@ pub fn punch(live: &LivePunch, stop: Stop<'_>, watch: &mut dyn FnMut(&Fact)) -> 
     let station = Station::plain().since(live.begun);
     let first = station.moment(live.first);
     let &LivePunch { side, peer: remote, patience, tries, seed, .. } = live;
-    let mut direct = Direct::new(Aim { side, local, remote, first, patience, tries, seed });
+    let mut direct =
+        Direct::new(Aim { side, local, remote, also: Vec::new(), first, patience, tries, seed });
     let flows = Flows::default();
     let (mut ended, _) = drive(&mut direct, Direct::opened, (station, flows), stop, watch)?;
     if let Some(error) = live.clock_error {
@@ -80,6 +82,44 @@ pub fn punch_agreed(
     let mut agreed = Agreed::new(*appointment);
     let with = (Station::plain(), Flows::default());
     drive(&mut agreed, Agreed::opened, with, stop, watch).map(|(ended, _)| ended)
+}
+
+/// The same with a peer that a rendezvous server brings, in as many attempts as it takes. `failed` sees
+/// what each attempt has left that came to nothing and is followed by another. With `tls` the server has to
+/// prove who it is.
+///
+/// # Errors
+/// As for [`punch`].
+pub fn punch_introduced(
+    introduced: &mut Introduced,
+    tls: Option<Trust>,
+    stop: Stop<'_>,
+    watch: &mut dyn FnMut(&Fact),
+    failed: &mut dyn FnMut(u32, &Run),
+) -> os::Result<Ended> {
+    let (begun, mut flows) = (clock::monotonic(), Flows::default().sealed(tls));
+    let mut last: Option<Ended> = None;
+    loop {
+        let station = Station::plain().since(begun);
+        let with = (station, flows);
+        let (ended, kept) = drive(introduced, Introduced::opened, with, stop, watch)?;
+        // A peer that has left between two attempts has said all it had to with the last.
+        let ended = match last {
+            Some(last) if !has_tried(&ended.run) => return Ok(last),
+            _ => ended,
+        };
+        let attempt = introduced.attempt();
+        if !introduced.again(Station::plain().since(begun).now()) {
+            return Ok(ended);
+        }
+        failed(attempt, &ended.run);
+        (last, flows) = (Some(ended), kept.deaf());
+    }
+}
+
+fn has_tried(run: &Run) -> bool {
+    let mut facts = run.facts.iter();
+    facts.any(|(_, fact)| matches!(fact, Fact::Punch { what: Punched::Aimed { .. }, .. }))
 }
 
 /// Where a peer comes to again and again, each time to agree on a punch. Whoever comes between two

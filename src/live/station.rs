@@ -28,7 +28,10 @@ pub struct Station {
     guard: Option<PortGuard>,
     /// Ports held for claims to come.
     reserved: BTreeMap<Endpoint, Reserved>,
+    /// Its own endpoints. One with port 0 stands for all ports of its address, towards some peers.
     claims: BTreeSet<Endpoint>,
+    /// Whom endpoints with port 0 have to do with.
+    peers: BTreeSet<IpAddr>,
     /// Packets that the captures had missed when it was last asked.
     missed: u32,
 }
@@ -56,6 +59,7 @@ impl Station {
             guard: None,
             reserved: BTreeMap::new(),
             claims: BTreeSet::new(),
+            peers: BTreeSet::new(),
             missed: 0,
         }
     }
@@ -148,12 +152,16 @@ impl Station {
     }
 
     /// Captures the packets of this endpoint, which the host's own TCP has. It counts as one of the
-    /// station's own even if that fails.
+    /// station's own even if that fails. With port 0 all ports are meant that have to do with
+    /// this peer.
     ///
     /// # Errors
     /// Without the privilege to capture.
     pub fn watch(&mut self, endpoint: Endpoint, towards: Endpoint) -> os::Result<()> {
         self.claims.insert(endpoint);
+        if endpoint.port() == 0 {
+            self.peers.insert(towards.ip());
+        }
         let route = link::route_to(towards.ip())?;
         // Without the privilege the first packet may be late, which its own time stamp then says.
         let _ = link::meet_next_hop(&route, towards.ip());
@@ -165,14 +173,16 @@ impl Station {
 
     /// Whether an endpoint is one of its own.
     pub fn watches(&self, endpoint: &Endpoint) -> bool {
-        self.claims.contains(endpoint)
+        is_among(&self.claims, endpoint)
     }
 
     /// Our ports alone, and ICMP: a busy host's other packets must not fill the ring.
     fn filter(&self) -> String {
         let ports: BTreeSet<_> = self.claims.iter().map(Endpoint::port).collect();
-        let ports: Vec<_> = ports.into_iter().map(|port| format!("port {port}")).collect();
-        format!("icmp or icmp6 or (tcp and ({}))", ports.join(" or "))
+        let ports = ports.into_iter().filter(|port| *port != 0).map(|port| format!("port {port}"));
+        let peers = self.peers.iter().map(|peer| format!("host {peer}"));
+        let all: Vec<_> = ports.chain(peers).collect();
+        format!("icmp or icmp6 or (tcp and ({}))", all.join(" or "))
     }
 
     /// Puts a packet on the wire. A host firewall that swallows it is no error here: the packet is
@@ -226,13 +236,17 @@ impl Station {
 /// internal source: our own packets to ourselves never pass an interface.
 fn event(claims: &BTreeSet<Endpoint>, packet: Packet) -> Option<Event> {
     let source = packet.endpoints().map(|(source, _)| source);
-    if claims.contains(&packet.receiver()) {
+    if is_among(claims, &packet.receiver()) {
         Some(Event::Arrived(packet))
-    } else if source.is_some_and(|source| claims.contains(&source)) {
+    } else if source.is_some_and(|source| is_among(claims, &source)) {
         Some(Event::Left(packet))
     } else {
         None
     }
+}
+
+fn is_among(claims: &BTreeSet<Endpoint>, endpoint: &Endpoint) -> bool {
+    claims.contains(endpoint) || claims.contains(&Endpoint::new(endpoint.ip(), 0))
 }
 
 /// RFC 6335 §6: ports that nobody is assigned.

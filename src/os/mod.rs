@@ -33,6 +33,7 @@ pub mod signals;
 pub mod states;
 pub mod sysctl;
 pub mod tcp;
+pub mod tls;
 pub mod tun;
 
 pub use error::{Error, Kind, Result, Why};

@@ -22,11 +22,11 @@ use nix::{
 use super::{Error, Kind, Result};
 pub use crate::tcp::State;
 
+mod buffer;
 mod format;
-mod ring;
 
+use buffer::{Record, Ring};
 use format::Format;
-use ring::{Record, Ring};
 
 /// A watch on all TCP sockets of this machine, in every network namespace.
 #[derive(Debug)]

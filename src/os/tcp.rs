@@ -126,8 +126,13 @@ impl Prepared {
     pub(super) fn warm(&self) {
         // What these answer is of no interest.
         let _ = state_of(&self.socket);
-        let _ = std::net::UdpSocket::bind((std::net::Ipv4Addr::UNSPECIFIED, 0))
-            .and_then(|socket| socket.connect(self.remote));
+        let _ = socket::socket(
+            family_of(self.remote),
+            SockType::Datagram,
+            SockFlag::SOCK_CLOEXEC,
+            None,
+        )
+        .and_then(|probe| socket::connect(probe.as_raw_fd(), &SockaddrStorage::from(self.remote)));
     }
 
     /// Sends the SYN. What `connect(2)` answers is told by [`Stream::progress`].
@@ -329,8 +334,12 @@ fn socket_for(bind: Bind, remote: SocketAddr) -> Result<OwnedFd> {
     }
 }
 
+fn family_of(address: SocketAddr) -> AddressFamily {
+    if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 }
+}
+
 fn open(of_family: SocketAddr) -> Result<OwnedFd> {
-    let family = if of_family.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let family = family_of(of_family);
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
     let socket = socket::socket(family, SockType::Stream, flags, SockProtocol::Tcp)
         .map_err(|e| Error::kernel("open", "a TCP socket", e))?;

@@ -5,22 +5,31 @@
 //! clocks stand to each other and names a moment. Afterwards each tells the other what it saw, so that
 //! both can judge by both.
 
-use std::collections::VecDeque;
+mod greeting;
+mod measuring;
 
-use super::appointment::{Appointment, Meet, Role, Sync};
+use std::collections::VecDeque;
+use std::net::IpAddr;
+
+use super::appointment::{Appointment, Meet, Role};
 use super::direct::{Aim, Direct};
 use super::journal::Journal;
-use super::offset::{Exchange, Offset};
+use super::prospect::Prospect;
 use super::signal::{Clocks, Lines, Signal, VERSION, to_line};
 use crate::engine::{Bind, Event, Fact, Flow, How, Party, Punched, Reader, Step, Trouble};
 use crate::tcp::Side;
 use crate::time::{Duration, Instant};
 use crate::wire::Endpoint;
+use measuring::{Measured, Measuring};
 
 /// One end of such a punch.
 #[derive(Debug)]
 pub struct Agreed {
     appointment: Appointment,
+    /// Where this end will be seen from, if a server has helped to find out.
+    prospect: Option<Prospect>,
+    /// Whether another attempt may follow.
+    goes_on: bool,
     steps: VecDeque<Step>,
     lines: Lines,
     stream: Option<Flow>,
@@ -40,15 +49,11 @@ enum Phase {
     /// Hello was said; the other's is waited for.
     Greeting {
         local: Endpoint,
-        remote: Endpoint,
+        /// Where the stream leads, if it leads to the peer.
+        remote: Option<IpAddr>,
     },
     /// The decider measures, the other answers.
-    Measuring {
-        aim: Aim,
-        asked: Instant,
-        number: u32,
-        offset: Offset,
-    },
+    Measuring(Measuring),
     /// The punch is on.
     Punching(Box<Direct>),
     /// It is over; what the other saw is still to come.
@@ -61,23 +66,46 @@ impl Agreed {
     pub fn new(appointment: Appointment) -> Self {
         let reader = Reader::Party;
         let first = match appointment.meet {
-            Meet::Listen(on) => Step::Listen { on, reader },
+            Meet::Listen(on) => Some(Step::Listen { on, reader }),
             Meet::Via(to, _) => {
-                Step::Open { flow: STREAM, from: Bind::Kernel, to, at: None, reader }
+                Some(Step::Open { flow: STREAM, from: Bind::Kernel, to, at: None, reader })
             }
+            Meet::Over(_) => None,
         };
+        let deadline = Instant::START + appointment.wait;
         Self {
             appointment,
-            steps: VecDeque::from([first]),
+            prospect: None,
+            goes_on: false,
+            steps: first.into_iter().collect(),
             lines: Lines::default(),
             stream: None,
             phase: Phase::Apart,
-            deadline: Instant::START + appointment.wait,
+            deadline,
             journal: Journal::default(),
             clocks: Clocks::default(),
             peer_is_done: false,
             opened: None,
         }
+    }
+
+    /// A punch whose ends have a stream between them already, by this name.
+    pub fn over(
+        (stream, local): (Flow, IpAddr),
+        now: Instant,
+        appointment: Appointment,
+        prospect: Option<Prospect>,
+    ) -> Self {
+        let mut agreed = Self { prospect, ..Self::new(appointment) };
+        agreed.joined(now, stream, local, None);
+        agreed
+    }
+
+    /// Another attempt may follow: what has little chance is tried for as long as there is something to
+    /// learn from it.
+    #[must_use]
+    pub fn going_on(self, goes_on: bool) -> Self {
+        Self { goes_on, ..self }
     }
 
     /// The connection that stands, once the punch is done.
@@ -87,8 +115,8 @@ impl Agreed {
 
     const fn side(&self) -> Side {
         match self.appointment.meet {
-            Meet::Via(_, Role::Follows) | Meet::Listen(_) => Side::B,
-            Meet::Via(..) => Side::A,
+            Meet::Via(_, Role::Follows) | Meet::Over(Role::Follows) | Meet::Listen(_) => Side::B,
+            Meet::Via(..) | Meet::Over(_) => Side::A,
         }
     }
 
@@ -99,11 +127,12 @@ impl Agreed {
     }
 
     /// The stream stands: the same address that it leads from is punched from.
-    fn joined(&mut self, now: Instant, flow: Flow, local: Endpoint, remote: Endpoint) {
+    fn joined(&mut self, now: Instant, flow: Flow, local: IpAddr, remote: Option<IpAddr>) {
         self.stream = Some(flow);
         let Appointment { port, external, .. } = self.appointment;
-        let own = Endpoint::new(local.ip(), port);
-        self.say(&Signal::Hello { version: VERSION, port, external });
+        let own = Endpoint::new(local, port);
+        let prospect = self.prospect.clone();
+        self.say(&Signal::Hello { version: VERSION, port, external, prospect });
         self.phase = Phase::Greeting { local: own, remote };
         self.deadline = now + ANSWER;
     }
@@ -122,14 +151,19 @@ impl Agreed {
 
     fn understand(&mut self, now: Instant, signal: Signal) {
         match signal {
-            Signal::Hello { version, port, external } => self.greeted(now, version, port, external),
+            // Late, from an attempt before.
+            Signal::Saw { .. } | Signal::Told { .. } | Signal::Done
+                if matches!(self.phase, Phase::Greeting { .. }) => {}
+            Signal::Hello { version, port, external, prospect } => {
+                self.greeted(now, version, (port, external), prospect);
+            }
             Signal::Ping { number } => {
                 let answer = Signal::Pong { number, received: now, answered: now };
                 self.say(&answer);
                 self.deadline = now + ANSWER;
             }
             Signal::Pong { number, received, answered } => {
-                self.measured(now, number, received, answered);
+                self.measured(now, number, [received, answered]);
             }
             Signal::Go { at, clocks, trial } => self.go(now, at, clocks, trial),
             Signal::Saw { .. } | Signal::Told { .. } => self.told(signal),
@@ -137,72 +171,38 @@ impl Agreed {
         }
     }
 
-    fn greeted(&mut self, now: Instant, version: u16, port: u16, external: Option<Endpoint>) {
-        let Phase::Greeting { local, remote } = self.phase else { return };
-        if version != VERSION {
-            return self.give_up(format!("the peer speaks version {version}, this is {VERSION}"));
-        }
-        if let Meet::Via(_, Role::Parts) = self.appointment.meet {
-            self.phase = Phase::Over;
-            return self.say(&Signal::Done);
-        }
-        let known = self.appointment.peer.or(external);
-        let peer = known.unwrap_or_else(|| Endpoint::new(remote.ip(), port));
-        let Appointment { patience, seed, .. } = self.appointment;
-        let (side, remote, tries) = (self.side(), peer, None);
-        let aim = Aim { side, local, remote, first: now, patience, tries, seed };
-        let (asked, number, offset) = (now, 0, Offset::UNKNOWN);
-        self.phase = Phase::Measuring { aim, asked, number, offset };
-        // Before there is any hurry.
-        self.steps.push_back(Step::Watch { local, towards: peer });
-        if self.side() == Side::A {
-            self.say(&Signal::Ping { number });
-        }
-    }
-
     /// One answer more; after enough of them it is decided.
-    fn measured(&mut self, now: Instant, number: u32, received: Instant, answered: Instant) {
-        let Phase::Measuring { aim, asked, number: expected, offset } = self.phase else { return };
-        if number != expected || answered < received {
-            return self.give_up("the peer answers what it was not asked".to_owned());
+    fn measured(&mut self, now: Instant, number: u32, moments: [Instant; 2]) {
+        let Phase::Measuring(measuring) = &mut self.phase else { return };
+        match measuring.take(now, number, moments) {
+            Measured::Nonsense => self.give_up("the peer answers what it was not asked".to_owned()),
+            Measured::Ask(question) => {
+                self.deadline = now + ANSWER;
+                self.say(&question);
+            }
+            Measured::Known(clocks) => self.decide(now, clocks),
         }
-        let offset = offset.with(&Exchange { asked, received, answered, heard: now });
-        let number = number + 1;
-        if number < EXCHANGES {
-            self.phase = Phase::Measuring { aim, asked: now, number, offset };
-            self.deadline = now + ANSWER;
-            return self.say(&Signal::Ping { number });
-        }
-        self.decide(now, aim, offset.clocks());
     }
 
-    fn decide(&mut self, now: Instant, aim: Aim, clocks: Clocks) {
-        let Meet::Via(_, role) = self.appointment.meet else { return };
-        self.clocks = clocks;
-        let known_there = now + clocks.round_trip + HEAD_START;
-        let (first, at, trial) = match role {
-            Role::Decides(Sync::RoundTrip) => (now + clocks.round_trip / 2, None, None),
-            Role::Decides(Sync::Clock) => (known_there, Some(known_there), None),
-            Role::Tries { skew_ns } => {
-                let apart = Duration::from_nanos(skew_ns.unsigned_abs());
-                let first = known_there + apart;
-                (first, Some(first.shifted(skew_ns)), Some(apart + patience(clocks)))
-            }
-            Role::Parts | Role::Follows => return,
-        };
-        let at = at.map(|at| at.shifted(clocks.ahead_ns));
-        self.say(&Signal::Go { at, clocks, trial });
-        self.begin(tried(Aim { first, ..aim }, trial));
+    fn decide(&mut self, now: Instant, clocks: Clocks) {
+        let Phase::Measuring(Measuring { aim, .. }) = &self.phase else { return };
+        let (Meet::Via(_, role) | Meet::Over(role)) = self.appointment.meet else { return };
+        if let Some((go, aim)) = measuring::decide(now, role, clocks, aim.clone()) {
+            self.clocks = clocks;
+            self.say(&go);
+            self.begin(aim);
+        }
     }
 
     fn go(&mut self, now: Instant, at: Option<Instant>, clocks: Clocks, trial: Option<Duration>) {
-        let Phase::Measuring { aim, .. } = self.phase else { return };
+        let Phase::Measuring(Measuring { aim, .. }) = &self.phase else { return };
+        let aim = aim.clone();
         let is_far = at > Some(now + PLAUSIBLE) || trial > Some(PLAUSIBLE);
         if self.side() == Side::A || clocks.error > PLAUSIBLE || is_far {
             return self.give_up("the peer decides what makes no sense".to_owned());
         }
         self.clocks = clocks;
-        self.begin(tried(Aim { first: at.unwrap_or(now), ..aim }, trial));
+        self.begin(measuring::tried(Aim { first: at.unwrap_or(now), ..aim }, trial));
     }
 
     fn begin(&mut self, aim: Aim) {
@@ -215,7 +215,7 @@ impl Agreed {
     /// The other end may be done first, or have nothing to open.
     fn peer_is_done(&mut self) {
         self.peer_is_done = true;
-        if matches!(self.phase, Phase::Reporting | Phase::Measuring { .. }) {
+        if matches!(self.phase, Phase::Reporting | Phase::Measuring(_)) {
             self.phase = Phase::Over;
         }
     }
@@ -274,7 +274,7 @@ impl Agreed {
             self.deadline = Instant::START + self.appointment.wait;
             return;
         }
-        if matches!(self.phase, Phase::Apart | Phase::Greeting { .. } | Phase::Measuring { .. }) {
+        if matches!(self.phase, Phase::Apart | Phase::Greeting { .. } | Phase::Measuring(_)) {
             self.steps.push_back(Step::Note(Box::new(Fact::Trouble(Trouble::Host { what }))));
         }
         self.phase = Phase::Over;
@@ -334,10 +334,12 @@ impl Party for Agreed {
                 self.peer_is_done = true;
             }
             (event, Phase::Punching(direct)) => direct.handle(now, event),
-            (Event::Accepted { flow, local, remote }, _) => self.joined(now, flow, local, remote),
+            (Event::Accepted { flow, local, remote }, _) => {
+                self.joined(now, flow, local.ip(), Some(remote.ip()));
+            }
             (Event::Opened { flow, local }, _) => {
                 if let Meet::Via(remote, _) = self.appointment.meet {
-                    self.joined(now, flow, local, remote);
+                    self.joined(now, flow, local.ip(), Some(remote.ip()));
                 }
             }
             (Event::Failed(..), _) => {
@@ -354,33 +356,11 @@ impl Party for Agreed {
     }
 }
 
-/// One SYN alone, if it is for a trial of so long.
-fn tried(aim: Aim, trial: Option<Duration>) -> Aim {
-    match trial {
-        Some(patience) => Aim { patience, tries: Some(1), ..aim },
-        None => aim,
-    }
-}
-
-/// How long it may take to see what becomes of two SYNs.
-fn patience(clocks: Clocks) -> Duration {
-    clocks.round_trip + AFTERWARDS
-}
-
 /// The number of the connection that the two ends agree over.
 const STREAM: Flow = Flow(Flow::FIRST_ACCEPTED - 1);
 
-/// So many exchanges that one of them found the path idle.
-const EXCHANGES: u32 = 16;
-
 /// How long an answer may take.
 const ANSWER: Duration = Duration::from_secs(10);
-
-/// What the decision may be late by, beyond its way to the other end.
-const HEAD_START: Duration = Duration::from_millis(200);
-
-/// For an answer to be seen: less than the second after which a SYN is sent again (RFC 6298 §2.1).
-const AFTERWARDS: Duration = Duration::from_millis(100);
 
 /// No moment lies further off, and no clock is worse known.
 const PLAUSIBLE: Duration = Duration::from_secs(60);

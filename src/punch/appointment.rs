@@ -10,6 +10,8 @@ pub enum Meet {
     Listen(Endpoint),
     /// This end connects there.
     Via(Endpoint, Role),
+    /// A stream between the two stands already.
+    Over(Role),
 }
 
 /// Who decides when.
@@ -43,7 +45,7 @@ pub enum Sync {
 pub struct Appointment {
     /// How the ends meet.
     pub meet: Meet,
-    /// The local port to punch from.
+    /// The local port to punch from; 0 if the host is to choose it.
     pub port: u16,
     /// This end's external endpoint, if it is known.
     pub external: Option<Endpoint>,

@@ -3,31 +3,39 @@
 //! Each end listens on its port and connects from it at the agreed moment. If the SYNs cross, both
 //! connect; if the peer's comes first, it is accepted. Either is the one connection between these two
 //! endpoints: there cannot be two.
+//!
+//! Where the peer's port is not known for sure, each port that it may be is aimed at. An end whose port
+//! the host chooses neither binds nor listens.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 
 use super::schedule::Schedule;
 use crate::engine::{
-    Bind, By, Event, Fact, Flow, How, Miss, Party, Place, Punched, Reader, Record, Step, Trouble,
+    Bind, By, Change, Event, Fact, Flow, How, Miss, Party, Place, Punched, Reader, Record, Step,
+    Trouble,
 };
 use crate::tcp::Side;
 use crate::time::{Duration, Instant};
 use crate::wire::{Endpoint, Packet};
 
 /// What to open, and when.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Aim {
     /// What this end is called.
     pub side: Side,
-    /// This end's endpoint.
+    /// This end's endpoint. If its port is 0, each attempt has one that the host chooses, and nothing is
+    /// listened on.
     pub local: Endpoint,
     /// The peer's endpoint, as it is reached from here.
     pub remote: Endpoint,
+    /// Where else the peer may be, if that is not sure.
+    pub also: Vec<Endpoint>,
     /// When the first SYN is to leave.
     pub first: Instant,
     /// How long to try from then on.
     pub patience: Duration,
-    /// How many SYNs at most; none for as many as there is time for.
+    /// How many SYNs at most, to each endpoint; none for as many as there is time for.
     pub tries: Option<u32>,
     /// What to draw randomness from.
     pub seed: u64,
@@ -37,18 +45,29 @@ pub struct Aim {
 #[derive(Debug)]
 pub struct Direct {
     aim: Aim,
-    schedule: Schedule,
+    lanes: Vec<Lane>,
     steps: VecDeque<Step>,
     phase: Phase,
     attempts: u32,
 }
 
+/// One endpoint that is aimed at, in attempts one after another.
+#[derive(Debug)]
+struct Lane {
+    remote: Endpoint,
+    schedule: Schedule,
+    /// So many so far.
+    tried: u32,
+    /// The last one.
+    flow: Flow,
+    /// The moment of its SYN.
+    since: Instant,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// An attempt is under way, or about to be.
-    Trying {
-        since: Instant,
-    },
+    /// Attempts are under way, or about to be.
+    Trying,
     /// A connection stands; what follows its opening on the wire is still watched.
     Stands {
         flow: Flow,
@@ -60,14 +79,26 @@ enum Phase {
 impl Direct {
     /// A punch that has not begun.
     pub fn new(aim: Aim) -> Self {
-        let Aim { side, local, remote, first, patience, seed, .. } = aim;
-        let aimed = Punched::Aimed { local, remote, first, give_up: first + patience };
-        let listen = Step::Listen { on: local, reader: Reader::Heir };
-        let steps = [note(side, aimed), Step::Watch { local, towards: remote }, listen].into();
-        let schedule = Schedule::new(first, seed);
-        let phase = Phase::Trying { since: first };
-        let mut direct = Self { aim, schedule, steps, phase, attempts: 0 };
-        direct.attempt(Instant::START);
+        let remotes = [aim.remote].into_iter().chain(aim.also.iter().copied());
+        let lanes = remotes.map(|remote| Lane {
+            remote,
+            schedule: Schedule::new(aim.first, aim.seed),
+            tried: 0,
+            flow: Flow(0),
+            since: aim.first,
+        });
+        let (lanes, watch) = (lanes.collect(), (aim.local, aim.remote));
+        let (steps, phase) = (VecDeque::new(), Phase::Trying);
+        let mut direct = Self { aim, lanes, steps, phase, attempts: 0 };
+        if direct.binds() {
+            direct.note_aim(direct.aim.local);
+        }
+        direct.steps.push_back(Step::Watch { local: watch.0, towards: watch.1 });
+        if direct.binds() {
+            let on = direct.aim.local;
+            direct.steps.push_back(Step::Listen { on, reader: Reader::Heir });
+        }
+        direct.attempt_all(Instant::START);
         direct
     }
 
@@ -79,28 +110,64 @@ impl Direct {
         }
     }
 
-    /// Aims the next SYN, if there is time for one.
-    fn attempt(&mut self, now: Instant) {
-        let at = self.schedule.next_after(now);
-        self.phase = Phase::Trying { since: at };
-        let is_last = self.aim.tries.is_some_and(|most| most <= self.attempts);
-        if is_last || self.give_up() <= at {
-            return;
-        }
-        self.attempts += 1;
-        self.note(Punched::Tried { attempt: self.attempts, at });
-        let (from, to) = (Bind::Shared(self.aim.local), self.aim.remote);
-        let (flow, at, reader) = (self.flow(), Some(at), Reader::Heir);
-        self.steps.push_back(Step::Open { flow, from, to, at, reader });
+    /// Whether its port is its own choice, rather than the host's.
+    const fn binds(&self) -> bool {
+        self.aim.local.port() != 0
     }
 
-    /// The attempt under way.
-    const fn flow(&self) -> Flow {
-        Flow(self.attempts)
+    fn note_aim(&mut self, local: Endpoint) {
+        let Aim { remote, first, .. } = self.aim;
+        let (also, give_up) = (self.aim.also.clone(), self.give_up());
+        self.note(Punched::Aimed { local, remote, also, first, give_up });
+    }
+
+    fn attempt_all(&mut self, now: Instant) {
+        self.phase = Phase::Trying;
+        for place in 0..self.lanes.len() {
+            self.attempt(place, now);
+        }
+    }
+
+    /// Aims the next SYN of a lane, if there is time for one.
+    fn attempt(&mut self, place: usize, now: Instant) {
+        let give_up = self.give_up();
+        let lane = &mut self.lanes[place];
+        lane.since = lane.schedule.next_after(now);
+        let is_last = self.aim.tries.is_some_and(|most| most <= lane.tried);
+        if is_last || give_up <= lane.since {
+            return;
+        }
+        lane.tried += 1;
+        self.attempts += 1;
+        lane.flow = Flow(self.attempts);
+        let (flow, at, to) = (lane.flow, lane.since, lane.remote);
+        self.note(Punched::Tried { attempt: self.attempts, at });
+        let from = if self.binds() { Bind::Shared(self.aim.local) } else { Bind::Kernel };
+        self.steps.push_back(Step::Open { flow, from, to, at: Some(at), reader: Reader::Heir });
     }
 
     fn give_up(&self) -> Instant {
         self.aim.first + self.aim.patience
+    }
+
+    /// Whether the peer may be there.
+    fn is_peer(&self, address: IpAddr) -> bool {
+        self.lanes.iter().any(|lane| lane.remote.ip() == address)
+    }
+
+    /// Only the host knew the port.
+    fn fired(&mut self, flow: Flow, stolen: Option<Duration>, local: Option<Endpoint>) {
+        if let Some(local) = local.filter(|_| !self.binds()) {
+            self.note_aim(local);
+        }
+        self.note(Punched::Fired { attempt: flow.0, stolen });
+    }
+
+    /// Sockets of the same port may be for something else, such as to ask for its external endpoint.
+    fn changed(&mut self, change: Change) {
+        if change.remote.ip().is_unspecified() || self.is_peer(change.remote.ip()) {
+            self.note(Punched::Changed(change));
+        }
     }
 
     fn note(&mut self, what: Punched) {
@@ -110,14 +177,15 @@ impl Direct {
     /// Keeps what concerns the peer, and whoever knocks in its stead; the port may have been used
     /// for something else before, such as to ask for its external endpoint.
     fn see(&mut self, at: Instant, inbound: bool, packet: Packet) {
-        let peer = self.aim.remote.ip();
         let concerns = match packet.segment() {
             Some(segment) => {
-                packet.source == peer
-                    || packet.destination == peer
-                    || (inbound && segment.is_bare_syn())
+                self.is_peer(packet.source)
+                    || self.is_peer(packet.destination)
+                    || (inbound && segment.is_bare_syn() && self.binds())
             }
-            None => packet.icmp_error().is_some_and(|icmp| icmp.quote.destination.ip() == peer),
+            None => {
+                packet.icmp_error().is_some_and(|icmp| self.is_peer(icmp.quote.destination.ip()))
+            }
         };
         if !concerns {
             return;
@@ -128,34 +196,50 @@ impl Direct {
     }
 
     fn missed(&mut self, now: Instant, flow: Flow, why: Miss) {
-        let is_ours = match self.phase {
-            Phase::Trying { .. } => flow == self.flow(),
-            Phase::Stands { flow: standing, .. } => flow == standing,
-            Phase::Over(_) => false,
-        };
-        if !is_ours {
-            return;
+        let place = self.lanes.iter().position(|lane| lane.flow == flow);
+        match (self.phase, place) {
+            (Phase::Trying, Some(place)) => {
+                self.note(Punched::Missed { attempt: flow.0, why });
+                self.attempt(place, now);
+            }
+            (Phase::Stands { flow: standing, .. }, _) if flow == standing => {
+                let attempt = place.map_or(self.attempts, |_| flow.0);
+                self.note(Punched::Missed { attempt, why });
+                self.attempt_all(now);
+            }
+            _ => {}
         }
-        self.note(Punched::Missed { attempt: self.attempts, why });
-        self.attempt(now);
     }
 
     /// A second connection, between other endpoints since a NAT remapped a SYN, is left alone: the
     /// peer may have taken that one.
     fn stands(&mut self, now: Instant, flow: Flow, by: By, [local, remote]: [Endpoint; 2]) {
         self.note(Punched::Stood { by, local, remote });
-        let Phase::Trying { since } = self.phase else { return };
-        if flow != self.flow() {
-            self.steps.push_back(Step::Close(self.flow(), How::Fin));
+        if self.phase != Phase::Trying {
+            return;
         }
-        let took = now.since(since);
+        self.close_all_but(Some(flow));
+        let own = self.lanes.iter().find(|lane| lane.flow == flow).or(self.lanes.first());
+        let took = own.map_or(Duration::ZERO, |lane| now.since(lane.since));
         let until = now + took.clamp(SHORTEST_AFTERMATH, LONGEST_AFTERMATH);
         self.phase = Phase::Stands { flow, until };
     }
 
+    fn opened_to(&mut self, now: Instant, flow: Flow, local: Endpoint) {
+        let lane = self.lanes.iter().find(|lane| lane.flow == flow);
+        if let Some(remote) = lane.map(|lane| lane.remote) {
+            self.stands(now, flow, By::Connect, [local, remote]);
+        }
+    }
+
+    fn close_all_but(&mut self, kept: Option<Flow>) {
+        let others = self.lanes.iter().filter(|lane| lane.tried > 0 && Some(lane.flow) != kept);
+        self.steps.extend(others.map(|lane| Step::Close(lane.flow, How::Fin)));
+    }
+
     fn accepted(&mut self, now: Instant, flow: Flow, ends: [Endpoint; 2]) {
         let [_, remote] = ends;
-        if remote.ip() == self.aim.remote.ip() {
+        if self.is_peer(remote.ip()) {
             return self.stands(now, flow, By::Accept, ends);
         }
         self.note(Punched::Stranger { remote });
@@ -165,7 +249,7 @@ impl Direct {
     fn time_is_up(&mut self, now: Instant) {
         match self.phase {
             Phase::Stands { flow, until } if until <= now => self.phase = Phase::Over(Some(flow)),
-            Phase::Trying { .. } if self.give_up() <= now => {
+            Phase::Trying if self.give_up() <= now => {
                 self.note(Punched::GaveUp);
                 self.end();
             }
@@ -174,7 +258,7 @@ impl Direct {
     }
 
     fn end(&mut self) {
-        self.steps.push_back(Step::Close(self.flow(), How::Fin));
+        self.close_all_but(None);
         self.phase = Phase::Over(None);
     }
 
@@ -188,7 +272,7 @@ impl Party for Direct {
     fn poll(&mut self, _now: Instant) -> Step {
         match (self.steps.pop_front(), self.phase) {
             (Some(step), _) => step,
-            (None, Phase::Trying { .. }) => Step::Wait(self.give_up()),
+            (None, Phase::Trying) => Step::Wait(self.give_up()),
             (None, Phase::Stands { until, .. }) => Step::Wait(until),
             (None, Phase::Over(_)) => Step::Done,
         }
@@ -198,14 +282,10 @@ impl Party for Direct {
         match event {
             Event::Arrived(packet) => self.see(now, true, packet),
             Event::Left(packet) => self.see(now, false, packet),
-            Event::Changed(change) => self.note(Punched::Changed(change)),
+            Event::Changed(change) => self.changed(change),
             Event::Unwatched(witness, why) => self.note(Punched::Unwatched { witness, why }),
-            Event::Fired { flow: Flow(attempt), stolen } => {
-                self.note(Punched::Fired { attempt, stolen });
-            }
-            Event::Opened { flow, local } => {
-                self.stands(now, flow, By::Connect, [local, self.aim.remote]);
-            }
+            Event::Fired { flow, stolen, local } => self.fired(flow, stolen, local),
+            Event::Opened { flow, local } => self.opened_to(now, flow, local),
             Event::Accepted { flow, local, remote } => self.accepted(now, flow, [local, remote]),
             Event::Failed(flow, why) => self.missed(now, flow, Miss::Unreached(why)),
             Event::Ended(flow, how) => self.missed(now, flow, Miss::Ended(how)),
@@ -319,6 +399,47 @@ mod tests {
     }
 
     #[test]
+    fn every_port_that_the_peer_may_have_is_aimed_at_and_the_first_that_opens_is_it() {
+        let also = vec![end("203.0.113.1:42003"), end("203.0.113.1:42005")];
+        let mut direct = Direct::new(Aim { also: also.clone(), ..aim() });
+        let aimed = [vec![end(PEER)], also].concat();
+        let steps = wanted(&mut direct);
+        let opened = steps.iter().filter_map(|step| match step {
+            Step::Open { flow, to, at, .. } => Some((flow.0, *to, *at)),
+            _ => None,
+        });
+        let expected = (1..).zip(aimed).map(|(flow, to)| (flow, to, Some(FIRST)));
+        assert_eq!(opened.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+        // One is refused and tried again, another opens, which ends the others.
+        direct.handle(FIRST + MOMENT, Event::Failed(Flow(3), Unreached::Refused));
+        let again = wanted(&mut direct);
+        assert!(matches!(again[..], [Step::Open { flow: Flow(4), .. }]), "{again:?}");
+        direct.handle(FIRST + 2 * MOMENT, Event::Opened { flow: Flow(2), local: end(LOCAL) });
+        let fin = |flow| Step::Close(Flow(flow), How::Fin);
+        assert_eq!(wanted(&mut direct), [fin(1), fin(4)]);
+        assert_eq!(outlasted(&mut direct), Some(Flow(2)));
+    }
+
+    #[test]
+    fn an_end_whose_host_chooses_the_port_neither_binds_nor_listens_and_tells_the_port_it_had() {
+        let local = Endpoint::new(end(LOCAL).ip(), 0);
+        let mut direct = Direct::new(Aim { local, tries: Some(1), ..aim() });
+        let watch = Step::Watch { local, towards: end(PEER) };
+        let (flow, at, reader) = (Flow(1), Some(FIRST), Reader::Heir);
+        let open = Step::Open { flow, from: Bind::Kernel, to: end(PEER), at, reader };
+        assert_eq!(wanted(&mut direct), [watch, open]);
+        let (stolen, local) = (None, Some(end(LOCAL)));
+        direct.handle(FIRST, Event::Fired { flow, stolen, local });
+        let noted = noted(FIRST, &mut direct);
+        let is_own =
+            |what: &Punched| matches!(what, Punched::Aimed { local, .. } if *local == end(LOCAL));
+        assert!(noted.iter().any(is_own), "{noted:?}");
+        // One SYN was to leave, so none follows.
+        direct.handle(FIRST + MOMENT, Event::Failed(flow, Unreached::Refused));
+        assert_eq!(wanted(&mut direct), []);
+    }
+
+    #[test]
     fn what_stood_and_was_lost_is_tried_again() {
         let mut connected = begun();
         connect(&mut connected, FIRST + MOMENT);
@@ -372,18 +493,14 @@ mod tests {
 
     const MOMENT: Duration = Duration::from_millis(10);
 
+    fn aim() -> Aim {
+        let (side, tries, seed) = (Side::A, None, 7);
+        let (local, remote, also) = (end(LOCAL), end(PEER), Vec::new());
+        Aim { side, local, remote, also, first: FIRST, patience: PATIENCE, tries, seed }
+    }
+
     fn direct() -> Direct {
-        let (side, seed) = (Side::A, 7);
-        let (local, remote) = (end(LOCAL), end(PEER));
-        Direct::new(Aim {
-            side,
-            local,
-            remote,
-            first: FIRST,
-            patience: PATIENCE,
-            tries: None,
-            seed,
-        })
+        Direct::new(aim())
     }
 
     /// One whose first SYN is aimed.

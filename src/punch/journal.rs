@@ -67,9 +67,9 @@ impl Journal {
     /// The same with the moments in it on our clock.
     fn moved(&self, what: Punched) -> Punched {
         match what {
-            Punched::Aimed { local, remote, first, give_up } => {
+            Punched::Aimed { local, remote, also, first, give_up } => {
                 let (first, give_up) = (self.on_ours(first), self.on_ours(give_up));
-                Punched::Aimed { local, remote, first, give_up }
+                Punched::Aimed { local, remote, also, first, give_up }
             }
             Punched::Tried { attempt, at } => Punched::Tried { attempt, at: self.on_ours(at) },
             Punched::Changed(change) => {

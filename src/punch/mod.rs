@@ -7,17 +7,24 @@
 
 mod agreed;
 mod appointment;
+mod code;
 mod direct;
+mod introduced;
 mod journal;
 mod offset;
+mod prospect;
 mod schedule;
+mod sealed;
 mod signal;
 mod sweep;
 
 pub use agreed::Agreed;
 pub use appointment::{Appointment, Meet, PUNCH_PORT, Role, Sync};
+pub use code::{Code, Words};
 pub use direct::{Aim, Direct};
+pub use introduced::{Introduced, Introduction};
 pub use offset::{Exchange, Offset};
+pub use prospect::{Choice, Outlook, Prospect, choose};
 pub use schedule::Schedule;
 pub use signal::Clocks;
 pub use sweep::{Edge, Sweep};

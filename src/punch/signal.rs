@@ -9,6 +9,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::prospect::Prospect;
 use crate::engine::Punched;
 use crate::time::{Duration, Instant};
 use crate::wire::Endpoint;
@@ -33,6 +34,9 @@ pub enum Signal {
         /// Its external endpoint, if it knows it; else whoever reads this takes the address that the
         /// stream comes from, and that port.
         external: Option<Endpoint>,
+        /// Where it will be seen from, if a server has helped it to find out.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        prospect: Option<Prospect>,
     },
     /// The end that decides asks for the other's clock.
     Ping {
@@ -141,7 +145,7 @@ mod tests {
 
     #[test]
     fn a_signal_comes_out_as_it_went_in_whatever_the_parts() {
-        let signal = Signal::Hello { version: VERSION, port: 7000, external: None };
+        let signal = Signal::Hello { version: VERSION, port: 7000, external: None, prospect: None };
         let line = to_line(&signal);
         let mut lines = Lines::default();
         for octet in [&line[..], &line[..]].concat() {
@@ -150,6 +154,20 @@ mod tests {
         assert_eq!(lines.next(), Ok(Some(signal.clone())));
         assert_eq!(lines.next(), Ok(Some(signal)));
         assert_eq!(lines.next(), Ok(None));
+    }
+
+    #[test]
+    fn signals_are_as_documented() {
+        let page = include_str!("../../docs/protocol.md");
+        let examples = page.lines().filter_map(|line| line.split_once(" | `{\"signal\""));
+        let mut count = 0;
+        for (_, rest) in examples {
+            let text = format!("{{\"signal\"{}", rest.trim_end_matches("` |"));
+            let signal: Signal = serde_json::from_str(&text).expect(&text);
+            assert_eq!(serde_json::to_string(&signal).expect("a signal is JSON"), text);
+            count += 1;
+        }
+        assert_eq!(count, 5);
     }
 
     #[test]

@@ -43,9 +43,10 @@ impl Masker {
     pub fn of_punch(run: &Run) -> Self {
         let mut masker = Self::default();
         for (_, fact) in &run.facts {
-            if let Fact::Punch { what: Punched::Aimed { local, remote, .. }, .. } = fact {
+            if let Fact::Punch { what: Punched::Aimed { local, remote, also, .. }, .. } = fact {
                 masker.give(local.ip(), Role::Internal);
                 masker.give(remote.ip(), Role::Other);
+                also.iter().for_each(|end| masker.give(end.ip(), Role::Other));
             }
         }
         masker

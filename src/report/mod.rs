@@ -22,9 +22,10 @@ pub use mask::Masker;
 pub use placements::{Placement, placements_json, placements_schema, placements_text};
 pub use ports::{ports_json, ports_schema, ports_text};
 pub use presets::{presets_json, presets_table};
-pub use progress::{busy, progress, serving};
+pub use progress::{busy, doors, progress, serving};
 pub use punch::{
-    lab_run_json, lab_run_schema, punch_json, punch_picture, punch_schema, punch_text,
+    lab_run_json, lab_run_schema, opening_in_words, punch_failed, punch_json, punch_picture,
+    punch_schema, punch_text,
 };
 pub use remark::remark;
 pub use stun::{stun_json, stun_schema, stun_table};

@@ -15,6 +15,12 @@ pub fn serving(places: &[(&str, Vec<Endpoint>)]) -> String {
     text + "open these TCP ports in this host's firewall, both ways; stop with Ctrl-C\n"
 }
 
+/// Where a proxy takes programs in, and for what.
+pub fn doors(places: &[(String, Endpoint)]) -> String {
+    let all = places.iter().map(|(what, on)| format!("{what}: at {on}\n"));
+    all.collect::<String>() + "stop with Ctrl-C\n"
+}
+
 /// How busy a rendezvous server is: what stands now, and what was since it started.
 pub fn busy(status: &Status) -> String {
     let Status { connections, waiting, pairs, introduced, refused } = status;
@@ -55,6 +61,13 @@ pub fn progress(fact: &Fact) -> Option<String> {
 
 fn punched(what: &Punched) -> Option<String> {
     match what {
+        Punched::Waits { .. } => Some("waiting for the peer".to_owned()),
+        Punched::Parted => Some("the rendezvous server is gone; asking again".to_owned()),
+        Punched::Met => Some("the peer is there; showing mappings".to_owned()),
+        Punched::Impostor => Some("somebody came with wrong words, and was sent away".to_owned()),
+        Punched::Foresaw { chance, .. } => {
+            Some(format!("agreed; chance {:.1} %", f64::from(*chance) / 10.0))
+        }
         Punched::Tried { attempt: 2.., .. } => Some("trying again".to_owned()),
         Punched::Stood { remote, .. } => Some(format!("open with {remote}")),
         Punched::Stranger { remote } => Some(format!("{remote} came instead of the peer")),

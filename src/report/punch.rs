@@ -1,5 +1,6 @@
 //! What `punch` answers: prose and a ladder, JSON, and a picture.
 
+mod foreseen;
 mod ladder;
 mod picture;
 
@@ -7,20 +8,22 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
+pub use foreseen::failed as punch_failed;
 pub use picture::picture as punch_picture;
 
 use super::json::{object, schema_of};
 use super::table::{titled, wrapped};
 use crate::tcp::{Opening, Outcome, Side};
-use crate::verdict::{Attempt, Diagnosis, Measured, PunchVerdict, Socket, Testimony};
+use crate::verdict::{Attempt, Diagnosis, Foreseen, Measured, PunchVerdict, Socket, Testimony};
 use ladder::Ladder;
 
 /// The schema's name; the number rises with every change that a reader may trip over.
 const SCHEMA: &str = "tso-probe/punch/1";
 
 /// The verdict and what the peer said as one JSON object, its schema's name first.
-pub fn punch_json(verdict: &PunchVerdict, greeting: Option<&str>) -> Value {
-    object(&Answer { schema: SchemaName::Punch, verdict, greeting })
+/// `earlier` attempts came to nothing.
+pub fn punch_json(verdict: &PunchVerdict, earlier: &[Foreseen], greeting: Option<&str>) -> Value {
+    object(&Answer { schema: SchemaName::Punch, verdict, earlier, greeting })
 }
 
 /// The same of a run in the lab, with whether the connection carried octets both ways.
@@ -62,6 +65,8 @@ struct Answer<'a> {
     schema: SchemaName,
     #[serde(flatten)]
     verdict: &'a PunchVerdict,
+    /// What earlier attempts have taught, which came to nothing.
+    earlier: &'a [Foreseen],
     /// What the peer said, if it was asked to greet.
     greeting: Option<&'a str>,
 }
@@ -80,6 +85,7 @@ pub fn punch_text(verdict: &PunchVerdict, width: u16) -> String {
         prose(headline(verdict)),
         Ladder::of(verdict).text(width),
         prose(witnesses(verdict)),
+        prose(verdict.foreseen.as_ref().map_or(String::new(), foreseen::expected)),
         prose(timing(verdict)),
         prose(attempts(&verdict.attempts)),
         verdict.diagnosis.as_ref().map_or(String::new(), |diagnosis| told(diagnosis, width)),

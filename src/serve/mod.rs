@@ -1,6 +1,7 @@
 //! The long-running commands: the reflector, the STUN server and the rendezvous server, a thread each.
 
 mod house;
+mod proxy;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::thread;
@@ -13,6 +14,7 @@ use crate::rendezvous::{Limits, Reflector, StunServer};
 use crate::wire::Endpoint;
 use house::House;
 pub use house::{Hospitality, Identity};
+pub use proxy::{Door, Errand, Hear, News, proxy};
 use tokio::sync::oneshot;
 
 /// Where a reflector serves.

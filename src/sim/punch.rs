@@ -78,7 +78,16 @@ pub fn punch(layout: &PunchLayout<'_>) -> Run {
         let End { profile, first, .. } = layout.ends[end];
         let (side, local, remote) = (SIDES[end], local[end], external[1 - end]);
         let (patience, seed) = (layout.patience, attempts_seed(layout, side));
-        let direct = Direct::new(Aim { side, local, remote, first, patience, tries: None, seed });
+        let direct = Direct::new(Aim {
+            side,
+            local,
+            remote,
+            also: Vec::new(),
+            first,
+            patience,
+            tries: None,
+            seed,
+        });
         let mut host = Host::new(vec![local.ip()], Box::new(direct), Vec::new());
         host.tcp = Some(Tcp::new(profile, local.ip(), !seed).watching(local));
         host.is_subject = true;

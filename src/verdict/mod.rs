@@ -36,7 +36,7 @@ pub use finding::{
 pub use outlook::{Between, Outlook, outlook};
 pub use ports::{NextPort, NextPorts, PortsVerdict, RuleBelief, SeenFlow, judge_ports};
 pub use punch::{
-    Alone, Attempt, Cause, Diagnosis, Measured, Missed, PunchEnd, PunchVerdict, Socket,
+    Alone, Attempt, Cause, Diagnosis, Foreseen, Measured, Missed, PunchEnd, PunchVerdict, Socket,
     StateChange, StateSource, Testimony, Timing, TraceLine, Witnesses, judge_punch,
 };
 pub use stun::{Agreement, Payload, Problem, StunServer, StunVerdict, judge_stun};

@@ -3,12 +3,14 @@
 
 mod diagnosis;
 mod ends;
+mod foreseen;
 mod timing;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
 pub use diagnosis::{Cause, Diagnosis};
+pub use foreseen::Foreseen;
 pub use timing::{Measured, Timing};
 
 use super::finding::Frame;
@@ -39,6 +41,8 @@ pub struct PunchVerdict {
     pub timing: Timing,
     /// What was tried.
     pub attempts: Vec<Attempt>,
+    /// What was foreseen of the ports, if a rendezvous server has helped.
+    pub foreseen: Option<Foreseen>,
     /// Why it did not open.
     pub diagnosis: Option<Diagnosis>,
     /// What spoiled the run, in prose.
@@ -210,6 +214,7 @@ pub fn judge_punch(run: &Run) -> PunchVerdict {
         states: states(&ends, &wire.states, origin),
         timing: timing::timing(&ends, run),
         attempts: timing::attempts(&ends, run),
+        foreseen: foreseen::foreseen(run, outcome),
         diagnosis: diagnosis::diagnosis(&ends, run, outcome),
         trace,
         witnesses,

@@ -19,10 +19,18 @@ pub type Test = (String, fn());
 
 /// Runs the tests, many at once since they hardly compute; then nothing of them may be left.
 pub fn run(tests: Vec<Test>, programs: &[&str]) -> ! {
+    run_all(vec![(tests, programs)])
+}
+
+/// The same for tests that need different programs.
+pub fn run_all(all: Vec<(Vec<Test>, &[&str])>) -> ! {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = arguments.test_threads.or(Some(AT_ONCE));
-    let lacking = missing(programs);
-    let trials = tests.into_iter().map(|test| trial(test, lacking.clone())).collect();
+    let trials = all.into_iter().flat_map(|(tests, programs)| {
+        let lacking = missing(programs);
+        tests.into_iter().map(move |test| trial(test, lacking.clone()))
+    });
+    let trials = trials.collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     let left = left_behind();
     assert!(left.is_empty(), "left behind: {left:#?}");
@@ -76,6 +84,13 @@ impl Network {
     /// The same with one more router between the inside and the edge.
     pub fn with_two_routers() -> Self {
         Self::with(TWO_ROUTERS)
+    }
+
+    /// The same with a second inside, `far`, behind the host `b`, which is a router then.
+    pub fn with_two_insides() -> Self {
+        let network = Self::new();
+        network.sh(&format!("{HELPERS}{SECOND_INSIDE}"));
+        network
     }
 
     fn with(inside: &str) -> Self {
@@ -146,6 +161,40 @@ impl Network {
     pub fn classifying(&self, host: &str, arguments: &[&str]) -> Running {
         let all: Vec<_> = ["classify", "--json"].iter().chain(arguments).copied().collect();
         Running::start(self.tso_probe(host, &all))
+    }
+}
+
+/// A certificate that an address has signed for itself.
+pub struct Papers {
+    pub certificate: String,
+    pub key: String,
+    _scratch: Scratch,
+}
+
+impl Papers {
+    pub fn of(address: &str) -> Self {
+        let scratch = Scratch::new();
+        let (certificate, key) = (scratch.path("certificate.pem"), scratch.path("key.pem"));
+        let mut command = Command::new("openssl");
+        command.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]);
+        command.args(["-nodes", "-days", "2", "-subj", "/CN=rendezvous"]);
+        command.args([
+            "-addext",
+            "basicConstraints=critical,CA:FALSE",
+            "-addext",
+            &format!("subjectAltName=IP:{address}"),
+            "-keyout",
+            &key,
+            "-out",
+            &certificate,
+        ]);
+        let answer = Running::start(marked(command)).wait(PATIENCE);
+        assert_eq!(answer.code, Some(0), "{answer:?}");
+        Self { certificate, key, _scratch: scratch }
+    }
+
+    pub fn options(&self) -> [&str; 4] {
+        ["--tls-cert", &self.certificate, "--tls-key", &self.key]
     }
 }
 
@@ -455,6 +504,12 @@ const ONE_ROUTER: &str = "
 wire in eth0 edge lan
 addr in eth0 '192.168.1.2 192.168.1.3'; addr edge lan 192.168.1.1
 via in 192.168.1.1
+";
+
+const SECOND_INSIDE: &str = "
+host far; wire far eth0 b lan
+addr far eth0 '192.168.2.2 192.168.2.3'; addr b lan 192.168.2.1
+via far 192.168.2.1; router b
 ";
 
 const TWO_ROUTERS: &str = "

@@ -5,7 +5,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use super::client::{Client, Server};
-use super::network::{PATIENCE, PROGRAM, Running, Scratch, marked};
+use super::network::{PATIENCE, PROGRAM, Papers, Running, marked};
 
 pub const TESTS: &[(&str, fn())] = &[
     ("over_tls_it_is_the_same", encrypted),
@@ -58,36 +58,5 @@ fn no_identity() {
         command.args(["serve", "--rendezvous-only", "--listen", "127.53.85.32"]);
         command.args(["--tls-cert", certificate, "--tls-key", key]);
         Running::start(marked(command)).wait(PATIENCE).expect_error(wanted);
-    }
-}
-
-/// A certificate that an address has signed for itself.
-struct Papers {
-    certificate: String,
-    key: String,
-    _scratch: Scratch,
-}
-
-impl Papers {
-    fn of(address: &str) -> Self {
-        let scratch = Scratch::new();
-        let (certificate, key) = (scratch.path("certificate.pem"), scratch.path("key.pem"));
-        let mut command = Command::new("openssl");
-        command.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]);
-        command.args(["-nodes", "-days", "2", "-subj", "/CN=rendezvous", "-addext"]);
-        command.args([
-            &format!("subjectAltName=IP:{address}"),
-            "-keyout",
-            &key,
-            "-out",
-            &certificate,
-        ]);
-        let answer = Running::start(marked(command)).wait(PATIENCE);
-        assert_eq!(answer.code, Some(0), "{answer:?}");
-        Self { certificate, key, _scratch: scratch }
-    }
-
-    fn options(&self) -> [&str; 4] {
-        ["--tls-cert", &self.certificate, "--tls-key", &self.key]
     }
 }

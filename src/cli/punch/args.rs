@@ -7,22 +7,31 @@ use clap::{Args, ValueEnum};
 use super::super::evidence;
 use super::super::failure::Failure;
 use super::super::parse::{Listen, parse_delay};
-use super::super::request::{ControlHost, Form, Host, PunchHost};
+use super::super::request::{ControlHost, Form, Host, PunchHost, RendezvousHost};
+use super::super::tls::TlsArgs;
 use super::moment::Moment;
-use crate::punch::{PUNCH_PORT, Sync};
+use crate::punch::{Code, PUNCH_PORT, Sync};
 use crate::time::Duration;
 use crate::wire::Endpoint;
 
 /// `punch`'s arguments.
 #[derive(Args, Debug)]
+#[command(override_usage = "\
+tso-probe punch --peer ADDR:PORT --local-port PORT [--at TIME] [OPTIONS]
+       tso-probe punch --listen-control ADDR[:PORT] --local-port PORT [OPTIONS]
+       tso-probe punch --via HOST[:PORT] --local-port PORT [--sync HOW] [OPTIONS]
+       tso-probe punch --rendezvous HOST[:PORT] [CODE] [OPTIONS]")]
 pub struct PunchArgs {
+    /// What the other side was told: 7-violin-lagoon; without it, a code is made for the other side
+    #[arg(value_name = "CODE", requires = "rendezvous")]
+    pub code: Option<Code>,
     /// The peer's endpoint as it is reached from here: what 'tso-probe stun' told the peer
     #[arg(long, value_name = "ADDR:PORT")]
-    #[arg(required_unless_present_any = ["json_schema", "listen_control", "via"])]
+    #[arg(required_unless_present_any = ["json_schema", "listen_control", "via", "rendezvous"])]
     pub peer: Option<PunchHost>,
     /// Connect from this port and listen on it: the one that the peer aims at
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
-    #[arg(required_unless_present = "json_schema")]
+    #[arg(required_unless_present_any = ["json_schema", "rendezvous"])]
     pub local_port: Option<u16>,
     /// When the SYN is to leave, the same at both ends: next-minute, +3s, 2026-01-31T12:00:00Z
     /// [default: next-minute]
@@ -37,10 +46,23 @@ pub struct PunchArgs {
     /// How the two SYNs are made to leave at once [default: clock]
     #[arg(long, value_enum, requires = "via")]
     pub sync: Option<SyncBy>,
+    /// Meet the peer at this rendezvous server, a 'tso-probe serve', which shows where each is seen from
+    #[arg(long, value_name = "HOST[:PORT]")]
+    #[arg(conflicts_with_all = ["listen_control", "via", "peer", "at", "external"])]
+    pub rendezvous: Option<RendezvousHost>,
+    #[command(flatten)]
+    pub tls: TlsArgs,
+    /// Never bind or listen: the host chooses the port, and which one is foreseen
+    #[arg(long, requires = "rendezvous", conflicts_with = "local_port")]
+    pub connect_only: bool,
+    /// How often to try, each time with what the last has taught
+    #[arg(long, value_name = "N", requires = "rendezvous", default_value_t = 4)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=20))]
+    pub attempts: u32,
     /// Our external endpoint, told to the peer [default: the address that the peer sees, and our port]
     #[arg(long, value_name = "ADDR:PORT")]
     pub external: Option<Endpoint>,
-    /// How long to try from then on
+    /// How long to try from then on; with a rendezvous server, each time
     #[arg(long, value_name = "TIME", value_parser = parse_delay, default_value = "10s")]
     pub timeout: Duration,
     /// Join the connection to stdin and stdout; the report goes to stderr
@@ -95,8 +117,6 @@ impl From<SyncBy> for Sync {
 pub struct Punch {
     /// How the ends agree.
     pub agree: Agree,
-    /// The local port.
-    pub local_port: u16,
     /// How long to try.
     pub timeout: Duration,
     /// What becomes of the connection.
@@ -116,6 +136,8 @@ pub enum Agree {
         peer: Host,
         /// When the first SYN is to leave.
         at: Moment,
+        /// The local port.
+        local_port: u16,
     },
     /// Over a connection between them.
     Over {
@@ -125,7 +147,33 @@ pub enum Agree {
         peer: Option<Host>,
         /// This end's external endpoint, if it is known.
         external: Option<Endpoint>,
+        /// The local port.
+        local_port: u16,
     },
+    /// With the help of a rendezvous server.
+    Met {
+        /// The server.
+        server: Host,
+        /// Whether it speaks TLS.
+        tls: TlsArgs,
+        /// What the other side was told; none to make a code for it.
+        code: Option<Code>,
+        /// The local port, if this end binds.
+        from: Port,
+        /// How often to try.
+        attempts: u32,
+    },
+}
+
+/// The local port of an end that a rendezvous server helps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Port {
+    /// This one.
+    Given(u16),
+    /// A free one.
+    Free,
+    /// The host's choice: nothing is bound, and nothing listens.
+    Host,
 }
 
 /// The connection that two ends agree over.
@@ -173,12 +221,18 @@ impl PunchOutput {
     }
 }
 
-impl Punch {
-    /// What the arguments ask for.
-    ///
-    /// # Errors
-    /// If they leave out what it takes.
-    pub fn new(args: PunchArgs) -> Result<Self, Failure> {
+impl Agree {
+    fn new(args: &PunchArgs) -> Result<Self, Failure> {
+        if let Some(RendezvousHost(server)) = &args.rendezvous {
+            let from = match (args.connect_only, args.local_port) {
+                (true, _) => Port::Host,
+                (false, Some(port)) => Port::Given(port),
+                (false, None) => Port::Free,
+            };
+            let (server, code, attempts) = (server.clone(), args.code.clone(), args.attempts);
+            let tls = args.tls.clone();
+            return Ok(Self::Met { server, tls, code, from, attempts });
+        }
         let Some(local_port) = args.local_port else {
             return Err(Failure::new("it takes a local port", "give --local-port PORT"));
         };
@@ -186,16 +240,30 @@ impl Punch {
         let listened = args
             .listen_control
             .map(|on| Control::Listen(Endpoint::new(on.address, on.port.unwrap_or(PUNCH_PORT))));
-        let control = listened.or(args.via.map(|ControlHost(host)| Control::Via(host, sync)));
-        let peer = args.peer.map(|PunchHost(peer)| peer);
-        let agree = match (control, peer) {
-            (Some(control), peer) => Agree::Over { control, peer, external: args.external },
-            (None, Some(peer)) => Agree::Before { peer, at: args.at.unwrap_or(Moment::NextMinute) },
-            (None, None) => {
-                let hint = "give --peer ADDR:PORT, or --via or --listen-control to agree on it";
-                return Err(Failure::new("it takes a peer", hint));
+        let via = args.via.clone().map(|ControlHost(host)| Control::Via(host, sync));
+        let peer = args.peer.clone().map(|PunchHost(peer)| peer);
+        match (listened.or(via), peer) {
+            (Some(control), peer) => {
+                Ok(Self::Over { control, peer, external: args.external, local_port })
             }
-        };
+            (None, Some(peer)) => {
+                Ok(Self::Before { peer, at: args.at.unwrap_or(Moment::NextMinute), local_port })
+            }
+            (None, None) => {
+                let hint = "give --peer ADDR:PORT, or --via, --listen-control or --rendezvous";
+                Err(Failure::new("it takes a peer", hint))
+            }
+        }
+    }
+}
+
+impl Punch {
+    /// What the arguments ask for.
+    ///
+    /// # Errors
+    /// If they leave out what it takes.
+    pub fn new(args: PunchArgs) -> Result<Self, Failure> {
+        let agree = Agree::new(&args)?;
         let then = match (args.pipe, args.exec) {
             (true, _) => Then::Pipe,
             (_, Some(command)) => Then::Exec(command),
@@ -209,7 +277,7 @@ impl Punch {
             verbosity: args.verbose,
         };
         let (timeout, seed) = (args.timeout, args.seed);
-        Ok(Self { agree, local_port, timeout, then, seed, output })
+        Ok(Self { agree, timeout, then, seed, output })
     }
 }
 
@@ -222,6 +290,12 @@ Or they agree on both over a connection that one of them can make to the other; 
 decides, and each is shown what both saw:
   tso-probe punch --listen-control 0.0.0.0 --local-port 7000
   tso-probe punch --via peer.example.net --local-port 7000 --sync rtt
+
+Or a rendezvous server, a 'tso-probe serve' that both reach, brings them together. It shows where each
+is seen from; the ports to come are foreseen from that. The first prints a code for the other, whose
+words prove to each who the other is:
+  tso-probe punch --rendezvous rendezvous.example.net
+  tso-probe punch --rendezvous rendezvous.example.net 7-violin-lagoon
 
 Without root the connection opens just as well, but what happened is only partly seen.
 

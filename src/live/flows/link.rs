@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind};
 use crate::engine::{Change, End, Event, Flow, Reader, Source, Unreached};
 use crate::os::poll::{Interest, Want};
 use crate::os::tcp::{Progress, Stream};
+use crate::os::tls::Session;
 use crate::tcp::State;
 use crate::time::Instant;
 
@@ -17,15 +18,29 @@ pub struct Link {
     pub hears: bool,
     /// What the host's TCP has not taken yet.
     pub outgoing: Vec<u8>,
+    /// What it is sealed with, if it is.
+    pub tls: Option<Session>,
     /// As it was when it was last looked at.
     pub state: State,
 }
 
 impl Link {
     /// One that has just begun.
-    pub const fn new(stream: Stream, reader: Reader) -> Self {
+    pub fn new(stream: Stream, reader: Reader) -> Self {
         let hears = matches!(reader, Reader::Party);
-        Self { stream, stands: false, hears, outgoing: Vec::new(), state: State::Closed }
+        let (outgoing, tls, state) = (Vec::new(), None, State::Closed);
+        Self { stream, stands: false, hears, outgoing, tls, state }
+    }
+
+    /// Says something, as soon as the host's TCP takes it.
+    pub fn say(&mut self, octets: &[u8]) {
+        match &mut self.tls {
+            Some(tls) => {
+                tls.say(octets);
+                self.outgoing.extend(tls.outgoing());
+            }
+            None => self.outgoing.extend(octets),
+        }
     }
 
     /// What has become of its state since it was last looked at.
@@ -72,6 +87,7 @@ impl Link {
                 return Some(Event::Failed(flow, Unreached::Unsaid));
             };
             self.stands = true;
+            self.outgoing.extend(self.tls.iter_mut().flat_map(Session::outgoing));
             events.push(Event::Opened { flow, local });
         }
         let end = self.flush().or_else(|| self.read(flow, events)).or_else(|| self.vanished());
@@ -107,12 +123,33 @@ impl Link {
                 self.hears = false;
                 Some(End::Finished)
             }
-            Ok(Some(read)) => {
-                events.push(Event::Read(flow, buffer[..read].to_vec()));
-                None
-            }
+            Ok(Some(read)) => self.heard(flow, &buffer[..read], events),
             Ok(None) => None,
             Err(error) => Some(end(&error)),
+        }
+    }
+}
+
+impl Link {
+    /// What came, out of its seal.
+    fn heard(&mut self, flow: Flow, octets: &[u8], events: &mut Vec<Event>) -> Option<End> {
+        let Some(tls) = &mut self.tls else {
+            events.push(Event::Read(flow, octets.to_vec()));
+            return None;
+        };
+        let said = tls.read(octets);
+        self.outgoing.extend(tls.outgoing());
+        match said {
+            Ok(said) if said.is_empty() => None,
+            Ok(said) => {
+                events.push(Event::Read(flow, said));
+                None
+            }
+            Err(why) => {
+                let what = format!("TLS with {} failed: {why}", self.stream.remote());
+                events.push(Event::HostFailed(what));
+                Some(End::Abandoned)
+            }
         }
     }
 }

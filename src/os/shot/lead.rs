@@ -36,6 +36,13 @@ impl Lead {
         lead
     }
 
+    /// It is taken as nothing until shots have taught better.
+    pub fn nothing() -> Self {
+        let lead = Self::default();
+        lead.measured.set(None).expect("nobody else has it yet");
+        lead
+    }
+
     /// What may be led by now.
     pub fn so_far(&self) -> Duration {
         let measured = self.measured.get().copied().flatten().unwrap_or_default();

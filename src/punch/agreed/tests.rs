@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
+use super::super::appointment::Sync;
 use super::*;
 use crate::engine::End;
 
@@ -109,7 +110,9 @@ fn an_interrupted_end_waits_for_no_report() {
     drain(&mut party, Instant::START);
     party.handle(Instant::START, joined(meet));
     let go = Signal::Go { at: None, clocks: Clocks::default(), trial: None };
-    for signal in [Signal::Hello { version: VERSION, port: 7001, external: None }, go] {
+    for signal in
+        [Signal::Hello { version: VERSION, port: 7001, external: None, prospect: None }, go]
+    {
         drain(&mut party, Instant::START);
         party.handle(Instant::START, Event::Read(stream_of(meet), to_line(&signal)));
     }
@@ -225,7 +228,7 @@ impl Pair {
 
 const fn stream_of(meet: Meet) -> Flow {
     match meet {
-        Meet::Via(..) => STREAM,
+        Meet::Via(..) | Meet::Over(_) => STREAM,
         Meet::Listen(_) => Flow(Flow::FIRST_ACCEPTED),
     }
 }
@@ -233,7 +236,7 @@ const fn stream_of(meet: Meet) -> Flow {
 fn joined(meet: Meet) -> Event {
     let (local, remote) = (end(5385), end(40_000));
     match meet {
-        Meet::Via(..) => Event::Opened { flow: STREAM, local },
+        Meet::Via(..) | Meet::Over(_) => Event::Opened { flow: STREAM, local },
         Meet::Listen(_) => Event::Accepted { flow: stream_of(meet), local, remote },
     }
 }
@@ -271,7 +274,8 @@ fn any_signal() -> impl Strategy<Value = Signal> {
         (0..3_u16, any::<u16>()).prop_map(|(version, port)| Signal::Hello {
             version,
             port,
-            external: None
+            external: None,
+            prospect: None
         }),
         any::<u32>().prop_map(|number| Signal::Ping { number }),
         (0..3_u32, instant(), instant()).prop_map(|(number, received, answered)| Signal::Pong {

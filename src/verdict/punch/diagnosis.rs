@@ -181,7 +181,8 @@ impl<'a> View<'a> {
             .filter_map(|(frame, record)| {
                 let (from, to) = record.packet.endpoints()?;
                 let is_syn = record.packet.segment()?.is_bare_syn();
-                let is_other = from.ip() == peer.ip() && from.port() != peer.port();
+                let is_foreseen = from == peer || self.end.also.contains(&from);
+                let is_other = from.ip() == peer.ip() && !is_foreseen;
                 (is_syn && is_other && to == self.end.local).then_some((frame, from))
             })
             .collect();

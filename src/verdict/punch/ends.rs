@@ -21,6 +21,8 @@ pub struct Ends {
 pub struct End {
     pub local: Endpoint,
     pub aimed_at: Endpoint,
+    /// Where else its SYNs went.
+    pub also: Vec<Endpoint>,
     pub first: Instant,
     /// Number and moment.
     pub tried: Vec<(u32, Instant)>,
@@ -42,8 +44,8 @@ impl Ends {
     pub fn of(run: &Run) -> Self {
         let mut ends = Self::default();
         for (side, what) in run.facts.iter().filter_map(|(_, fact)| punched(fact)) {
-            if let Punched::Aimed { local, remote, first, .. } = *what {
-                ends.all.insert(side, End::new(local, remote, first));
+            if let Punched::Aimed { local, remote, also, first, .. } = what {
+                ends.all.insert(side, End::new(*local, *remote, also.clone(), *first));
             }
         }
         for (side, what) in run.facts.iter().filter_map(|(_, fact)| punched(fact)) {
@@ -135,10 +137,11 @@ impl Ends {
 }
 
 impl End {
-    const fn new(local: Endpoint, aimed_at: Endpoint, first: Instant) -> Self {
+    const fn new(local: Endpoint, aimed_at: Endpoint, also: Vec<Endpoint>, first: Instant) -> Self {
         Self {
             local,
             aimed_at,
+            also,
             first,
             tried: Vec::new(),
             missed: Vec::new(),

@@ -1,0 +1,125 @@
+//! A punch with the help of a rendezvous server.
+
+use super::super::failure::Failure;
+use super::super::finish::{remark, show};
+use super::super::request::{Form, Host};
+use super::super::run::look_up;
+use super::super::screen::{Progress, Screen};
+use super::args::{Agree, Port, Punch, Then};
+use crate::engine::{Fact, Punched, Run};
+use crate::live::{self, Ended, Stop};
+use crate::os::{self, entropy};
+use crate::punch::{Code, Introduced, Introduction, Words};
+use crate::report;
+use crate::time::Duration;
+use crate::verdict::{Foreseen, judge_punch};
+use crate::wire::Endpoint;
+
+/// Opens the connection, in as many attempts as it takes; what earlier ones have taught is told at once,
+/// and kept.
+///
+/// # Errors
+/// When it cannot be tried.
+pub fn punch(
+    request: &Punch,
+    seed: u64,
+    (stop, progress): (Stop<'_>, Progress),
+    watch: &mut dyn FnMut(&Fact),
+    earlier: &mut Vec<Foreseen>,
+) -> Result<os::Result<Ended>, Failure> {
+    let Agree::Met { server, tls, code, from, attempts } = &request.agree else {
+        return Err(Failure::new("no rendezvous server is given", "give --rendezvous HOST"));
+    };
+    let (to, tls) = (resolve(server)?, tls.trust(server)?);
+    let words = code
+        .as_ref()
+        .map_or_else(|| entropy::secret().map(Words::two), |code| Ok(code.words.clone()))?;
+    let port = match from {
+        Port::Given(port) => Some(*port),
+        Port::Free => Some(live::free_port(seed)?),
+        Port::Host => None,
+    };
+    let introduction = Introduction {
+        server: to,
+        room: code.as_ref().map(|code| code.room),
+        claim: None,
+        words: words.clone(),
+        port,
+        attempts: *attempts,
+        wait: ANSWER,
+        patience: request.timeout,
+        secret: entropy::secret()?,
+        seed,
+    };
+    progress.say(&format!("asking the rendezvous server at {to}"));
+    let mut is_told = false;
+    let mut see = |fact: &Fact| {
+        if let Fact::Punch { what: Punched::Waits { room }, .. } = fact
+            && !std::mem::replace(&mut is_told, true)
+        {
+            progress.end();
+            tell(request, server, &Code { room: *room, words: words.clone() });
+        }
+        watch(fact);
+    };
+    let mut failed = |number: u32, run: &Run| {
+        let foreseen = judge_punch(run).foreseen;
+        progress.end();
+        foreseen.iter().for_each(|told| report_failed(request, number, told));
+        earlier.extend(foreseen);
+    };
+    let mut introduced = Introduced::new(introduction);
+    Ok(live::punch_introduced(&mut introduced, tls, stop, &mut see, &mut failed))
+}
+
+/// The code, on stdout for programs, and on stderr what to do with it.
+fn tell(request: &Punch, server: &Host, code: &Code) {
+    if may_use_stdout(request) {
+        show(&format!("{code}\n"));
+    }
+    remark(&format!(
+        "on the other side: tso-probe punch --rendezvous {} {code}\n",
+        written(server)
+    ));
+}
+
+fn report_failed(request: &Punch, number: u32, told: &Foreseen) {
+    let text = report::punch_failed(number, told, Screen::of_stdout().width);
+    if may_use_stdout(request) { show(&text) } else { remark(&text) }
+}
+
+/// Whether stdout is for prose: neither for an object of JSON nor for the connection.
+fn may_use_stdout(request: &Punch) -> bool {
+    request.output.form == Form::Text && request.then != Then::Pipe
+}
+
+fn written(server: &Host) -> String {
+    let Host { name, port } = server;
+    match (name.contains(':'), *port == crate::rendezvous::RENDEZVOUS_PORTS[0]) {
+        (_, true) => name.clone(),
+        (true, false) => format!("[{name}]:{port}"),
+        (false, false) => format!("{name}:{port}"),
+    }
+}
+
+/// What to do if the ends did not come so far as to try.
+pub fn hint(server: &Host, code: Option<&Code>) -> String {
+    let server = written(server);
+    match code {
+        Some(_) => format!(
+            "the other side runs 'tso-probe punch --rendezvous {server}', waits, and is told the code anew \
+             each time"
+        ),
+        None => {
+            format!("run it again; the other side needs the new code: --rendezvous {server} CODE")
+        }
+    }
+}
+
+fn resolve(server: &Host) -> Result<Endpoint, Failure> {
+    let none = || Failure::new(format!("{} has no address", server.name), "give its address");
+    look_up(server, "rendezvous server")?.into_iter().next().ok_or_else(none)
+}
+
+/// How long the server, or the peer, may take for an answer.
+const ANSWER: Duration = Duration::from_secs(10);

@@ -1,0 +1,101 @@
+//! The peer, as it is talked to through the server: by a key that the words of the code make.
+
+use super::super::code::Words;
+use super::super::sealed::{Handshake, Sealed};
+use crate::rendezvous::introducer::Role;
+
+/// Who is in the room, if somebody is.
+pub struct Peer {
+    words: Words,
+    secret: [u8; 32],
+    meetings: u8,
+    handshake: Option<Handshake>,
+    sealed: Option<Sealed>,
+    /// What was said that nobody has taken yet.
+    early: Vec<u8>,
+    /// What is to be said.
+    outgoing: Vec<u8>,
+}
+
+/// What a text from the peer turned out to be.
+pub enum Heard {
+    /// Its part of the key. This proves ours.
+    Key(String),
+    /// Proof of its key, or something that it says.
+    Words(Vec<u8>),
+    /// Not what it was to be under this key.
+    Nonsense,
+}
+
+impl Peer {
+    /// Nobody is there yet.
+    pub fn new(words: Words, secret: [u8; 32]) -> Self {
+        let (early, outgoing) = (Vec::new(), Vec::new());
+        Self { words, secret, meetings: 0, handshake: None, sealed: None, early, outgoing }
+    }
+
+    /// Somebody came: what to say first. Each meeting has a key of its own.
+    pub fn meet(&mut self, role: Role) -> String {
+        self.part();
+        self.meetings = self.meetings.wrapping_add(1);
+        let mut secret = self.secret;
+        secret[0] ^= self.meetings;
+        let (handshake, text) = Handshake::begin(&self.words, role, secret);
+        self.handshake = Some(handshake);
+        text
+    }
+
+    /// Takes what the peer says.
+    pub fn hear(&mut self, text: &str) -> Heard {
+        if let Some(handshake) = self.handshake.take() {
+            self.sealed = handshake.finish(text);
+            let proof = self.sealed.as_mut().map(|sealed| sealed.seal(b""));
+            return proof.map_or(Heard::Nonsense, Heard::Key);
+        }
+        let opened = self.sealed.as_mut().and_then(|sealed| sealed.open(text));
+        opened.map_or(Heard::Nonsense, Heard::Words)
+    }
+
+    /// Whether somebody is there who knows the words, or is about to show it.
+    pub const fn is_there(&self) -> bool {
+        self.sealed.is_some()
+    }
+
+    /// Nobody is there any more.
+    pub fn part(&mut self) {
+        (self.handshake, self.sealed) = (None, None);
+        self.early.clear();
+        self.outgoing.clear();
+    }
+
+    /// Keeps what it is too early for.
+    pub fn keep(&mut self, octets: Vec<u8>) {
+        self.early.extend(octets);
+    }
+
+    /// What was kept.
+    pub fn kept(&mut self) -> Option<Vec<u8>> {
+        let early = std::mem::take(&mut self.early);
+        (!early.is_empty()).then_some(early)
+    }
+
+    /// Is to be said, with all else that is.
+    pub fn say(&mut self, octets: Vec<u8>) {
+        self.outgoing.extend(octets);
+    }
+
+    /// All that is to be said, sealed, in parts that the server takes.
+    pub fn said(&mut self) -> Vec<String> {
+        let outgoing = std::mem::take(&mut self.outgoing);
+        let sealed = self.sealed.iter_mut();
+        sealed
+            .flat_map(|sealed| {
+                let parts = outgoing.chunks(LONGEST_PART);
+                parts.map(|part| sealed.seal(part)).collect::<Vec<_>>()
+            })
+            .collect()
+    }
+}
+
+/// So many octets, sealed and in base64, are a line that the server takes.
+const LONGEST_PART: usize = 2_800;

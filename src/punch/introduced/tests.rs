@@ -1,0 +1,558 @@
+//! Two ends and a rendezvous server in a world of delays alone, each end behind a NAT that lets in what
+//! it has let out to, address and port.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::engine::End as Ending;
+use crate::punch::Code;
+use crate::rendezvous::{Introducer, IntroducerLimits};
+
+#[test]
+fn two_who_know_the_code_open_at_the_first_attempt() {
+    let mut world = World::new([preserving(), preserving()], [Some(40_000), Some(41_000)]);
+    world.run();
+    world.is_open(1);
+    assert_eq!(world.foreseen(0), [end("198.51.100.1:41000")]);
+}
+
+#[test]
+fn nats_that_count_on_are_followed() {
+    for nats in [[counting(60_000), preserving()], [counting(60_000), counting(62_000)]] {
+        let mut world = World::new(nats, [Some(40_000), Some(41_000)]);
+        world.run();
+        world.is_open(1);
+    }
+}
+
+#[test]
+fn an_end_that_connects_alone_never_binds_and_is_found_all_the_same() {
+    let mut world = World::new([preserving(), preserving()], [Some(40_000), None]);
+    world.ends[1].next_port = Box::new(sequence(50_000, 1));
+    world.run();
+    world.is_open(1);
+    let steps = &world.ends[1].binds;
+    assert!(steps.iter().all(|from| *from == Bind::Kernel), "{steps:?}");
+    assert!(!world.ends[1].has_listened);
+}
+
+/// As Linux does: where a sequence stands depends on the remote, so that only the first attempt shows it.
+#[test]
+fn what_an_attempt_has_taught_opens_the_next() {
+    let mut world = World::new([preserving(), preserving()], [Some(40_000), None]);
+    let mut sequences: BTreeMap<Endpoint, u16> = BTreeMap::new();
+    world.ends[1].next_port = Box::new(move |to| {
+        let begin = 33_000 + (to.port() ^ 0x2a5).wrapping_mul(37) % 20_000;
+        let next = sequences.entry(to).or_insert(begin);
+        *next += 2 + 2 * (*next / 2 % 5);
+        *next
+    });
+    world.run();
+    world.is_open(2);
+    let taught = world.ends[1].noted(|what| matches!(what, Punched::Taught { .. }));
+    assert_eq!(taught, 1);
+}
+
+#[test]
+fn whoever_has_other_words_is_sent_away_and_the_room_stays() {
+    let mut world = World::new([preserving(), preserving()], [Some(40_000), Some(41_000)]);
+    let right = world.ends[1].party.setting.words.clone();
+    let wrong = "1-violin-violin".parse::<Code>().expect("a code").words;
+    world.rejoin(wrong, 1);
+    world.run_until(|world| world.ends[1].is_done);
+    let told = world.ends[1].troubles();
+    assert!(told.iter().any(|told| told.contains("other words")), "{told:?}");
+    assert_eq!(world.ends[0].noted(|what| *what == Punched::Met), 0);
+    world.rejoin(right, 1);
+    world.run();
+    world.is_open(1);
+}
+
+#[test]
+fn three_wrong_guesses_end_the_room() {
+    let mut world = World::new([preserving(), preserving()], [Some(40_000), Some(41_000)]);
+    let wrong = "1-violin-violin".parse::<Code>().expect("a code").words;
+    for _ in 0..3 {
+        assert!(!world.ends[0].is_done);
+        world.rejoin(wrong.clone(), 1);
+        world.run_until(|world| world.ends[1].is_done);
+        let settled = world.now + Duration::from_secs(1);
+        world.run_until(|world| world.now > settled || world.ends[0].is_done);
+    }
+    assert!(world.ends[0].is_done);
+}
+
+#[test]
+fn a_server_that_changes_what_it_passes_on_redirects_nobody() {
+    for number in 0..6 {
+        let mut world = World::new([preserving(), preserving()], [Some(40_000), Some(41_000)]);
+        world.tampers_with = Some(number);
+        world.run();
+        let open: Vec<_> = world.ends.iter().filter(|end| end.party.opened().is_some()).collect();
+        let all = world.ends.iter().flat_map(|end| &end.notes);
+        let aimed = all.filter(|what| matches!(what, Punched::Aimed { .. })).count();
+        // What is changed once both have aimed is a report alone.
+        assert!(aimed == 0 || open.len() == 2, "{number}: {aimed} aimed");
+    }
+}
+
+#[test]
+fn a_room_is_claimed_again_from_a_server_that_was_restarted() {
+    let mut world = World::new([preserving(), preserving()], [Some(40_000), Some(41_000)]);
+    world.ends[1].is_done = true;
+    world.run_until(|world| world.room().is_some());
+    let room = world.room();
+    world.kill_server();
+    let later = world.now + Duration::from_secs(20);
+    world.run_until(|world| world.now > later);
+    assert!(!world.ends[0].is_done);
+    world.start_server(9);
+    let claimed = world.now + Duration::from_secs(40);
+    world.run_until(|world| world.now > claimed);
+    assert_eq!(world.room(), room);
+    let words = world.ends[1].party.setting.words.clone();
+    world.rejoin(words, room.expect("it waits"));
+    world.run();
+    world.is_open(1);
+    assert_eq!(world.ends[0].noted(|what| *what == Punched::Parted), 1);
+}
+
+#[test]
+fn whoever_joins_where_nobody_waits_is_told_so() {
+    let mut world = World::new([preserving(), preserving()], [Some(40_000), Some(41_000)]);
+    let words = world.ends[1].party.setting.words.clone();
+    world.rejoin(words, 77);
+    world.run_until(|world| world.ends[1].is_done);
+    let told = world.ends[1].troubles();
+    assert!(told.iter().any(|told| told.contains("nobody waits")), "{told:?}");
+}
+
+#[test]
+fn without_a_server_it_is_an_error_after_one_try() {
+    let mut world = World::new([preserving(), preserving()], [Some(40_000), Some(41_000)]);
+    world.kill_server();
+    let words = world.ends[1].party.setting.words.clone();
+    world.rejoin(words, 1);
+    world.run_until(|world| world.ends[1].is_done);
+    let told = world.ends[1].troubles();
+    assert!(told.iter().any(|told| told.contains("refuses")), "{told:?}");
+}
+
+#[test]
+fn behind_one_nat_the_ends_aim_at_each_others_inner_addresses() {
+    let mut world = World::new([preserving(), preserving()], [Some(40_000), Some(41_000)]);
+    world.ends[1].external = world.ends[0].external;
+    world.run_until(|world| world.ends.iter().all(|end| end.aimed().is_some()));
+    assert_eq!(world.ends[0].aimed(), Some(end("192.168.2.2:41000")));
+    assert_eq!(world.ends[1].aimed(), Some(end("192.168.1.2:40000")));
+}
+
+#[test]
+fn an_end_whose_peer_tries_no_more_ends_as_well() {
+    let random = || {
+        let mut state = 0x9e37_79b9_u32;
+        nat(move |_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            1_024 + (state >> 16) as u16 % 60_000
+        })
+    };
+    let mut world = World::new([random(), random()], [Some(40_000), Some(41_000)]);
+    world.ends[0].party.setting.attempts = 1;
+    world.run();
+    assert!(world.ends.iter().all(|end| end.is_done && end.party.opened().is_none()));
+    assert!(world.now < Instant::START + Duration::from_secs(120), "{:?}", world.now);
+}
+
+/// What an external port becomes of: the internal one, and where the flow leads.
+type Nat = Box<dyn FnMut(u16, Endpoint) -> u16>;
+
+fn preserving() -> Nat {
+    Box::new(|port, _| port)
+}
+
+/// One that counts on, with each remote anew.
+fn counting(first: u16) -> Nat {
+    nat(sequence(first, 1))
+}
+
+fn nat(mut next: impl FnMut(Endpoint) -> u16 + 'static) -> Nat {
+    let mut mapped = BTreeMap::new();
+    Box::new(move |port, to| *mapped.entry((port, to)).or_insert_with(|| next(to)))
+}
+
+fn sequence(mut last: u16, step: u16) -> impl FnMut(Endpoint) -> u16 {
+    move |_| {
+        last = last.wrapping_add(step).max(1024);
+        last
+    }
+}
+
+struct World {
+    now: Instant,
+    server: Option<Introducer>,
+    server_waits: Instant,
+    /// The server's connections: whose, and which of theirs.
+    links: BTreeMap<Flow, (usize, Flow)>,
+    ends: [End; 2],
+    agenda: BTreeMap<(Instant, u64), What>,
+    count: u64,
+    relayed: u32,
+    /// The number of the relayed message that is changed on its way.
+    tampers_with: Option<u32>,
+}
+
+struct End {
+    party: Introduced,
+    internal: IpAddr,
+    external: IpAddr,
+    nat: Nat,
+    next_port: Box<dyn FnMut(Endpoint) -> u16>,
+    waits: Instant,
+    is_done: bool,
+    has_listened: bool,
+    binds: Vec<Bind>,
+    notes: Vec<Punched>,
+    facts: Vec<Fact>,
+    /// SYNs that have left: flow, external endpoint, remote.
+    fired: Vec<(Flow, Endpoint, Endpoint)>,
+}
+
+enum What {
+    Tell(usize, Event),
+    TellServer(Event),
+    Fire(usize, Flow, Bind, Endpoint),
+    /// A SYN comes to the NAT of this end: from, to.
+    Syn(usize, Endpoint, Endpoint),
+}
+
+impl World {
+    fn new(nats: [Nat; 2], ports: [Option<u16>; 2]) -> Self {
+        let words = "1-violin-lagoon".parse::<Code>().expect("a code").words;
+        let mut places = 0..;
+        let ends = nats.into_iter().zip(ports).map(|(nat, port)| {
+            let place: u8 = places.next().expect("there are two");
+            let room = (place == 1).then_some(1);
+            End::new(place, nat, introduction(room, words.clone(), port))
+        });
+        let mut ends: Vec<_> = ends.collect();
+        let [b, a] = [ends.pop(), ends.pop()].map(|end| end.expect("there are two"));
+        let mut world = Self {
+            now: Instant::START,
+            server: None,
+            server_waits: Instant::START,
+            links: BTreeMap::new(),
+            ends: [a, b],
+            agenda: BTreeMap::new(),
+            count: 0,
+            relayed: 0,
+            tampers_with: None,
+        };
+        world.start_server(1);
+        // The other joins once there is a room.
+        world.ends[1].is_done = true;
+        world.run_until(|world| world.room().is_some());
+        world.ends[1].is_done = false;
+        world
+    }
+
+    fn start_server(&mut self, seed: u8) {
+        let probes = vec![end(SERVER), end("203.0.113.10:5387")];
+        self.server = Some(Introducer::new(probes, IntroducerLimits::default(), [seed; 32]));
+    }
+
+    fn kill_server(&mut self) {
+        self.server = None;
+        for (_, (place, flow)) in std::mem::take(&mut self.links) {
+            self.later(DELAY, What::Tell(place, Event::Ended(flow, Ending::Reset)));
+        }
+    }
+
+    fn room(&self) -> Option<u32> {
+        self.ends[0].notes.iter().rev().find_map(|what| match what {
+            Punched::Waits { room } => Some(*room),
+            _ => None,
+        })
+    }
+
+    fn foreseen(&self, place: usize) -> Vec<Endpoint> {
+        let notes = self.ends[place].notes.iter();
+        let mut told = notes.filter_map(|what| match what {
+            Punched::Foresaw { peer, .. } => Some(peer.clone()),
+            _ => None,
+        });
+        told.next().unwrap_or_default()
+    }
+
+    fn is_open(&self, attempt: u32) {
+        for end in &self.ends {
+            assert!(end.party.opened().is_some(), "{:#?} {:?}", end.notes, end.troubles());
+            assert_eq!(end.party.attempt(), attempt);
+        }
+    }
+
+    fn run(&mut self) {
+        self.run_until(|world| world.ends.iter().all(|end| end.is_done));
+    }
+
+    fn run_until(&mut self, is_enough: impl Fn(&Self) -> bool) {
+        let give_up = self.now + Duration::from_secs(600);
+        loop {
+            self.poll();
+            if is_enough(self) || self.now > give_up {
+                return;
+            }
+            let waits = self.ends.iter().filter(|end| !end.is_done).map(|end| end.waits);
+            let server = self.server.is_some().then_some(self.server_waits);
+            let next = waits.chain(server).chain(self.agenda.keys().map(|(at, _)| *at)).min();
+            self.now = self.now.max(next.unwrap_or(give_up + DELAY));
+            match self.agenda.first_entry().filter(|entry| entry.key().0 <= self.now) {
+                Some(entry) => {
+                    let what = entry.remove();
+                    self.happen(what);
+                }
+                None => self.deadlines(),
+            }
+        }
+    }
+
+    fn deadlines(&mut self) {
+        for end in self.ends.iter_mut().filter(|end| !end.is_done && end.waits <= self.now) {
+            end.party.handle(self.now, Event::DeadlinePassed);
+        }
+        if let Some(server) = self.server.as_mut().filter(|_| self.server_waits <= self.now) {
+            server.handle(self.now, Event::DeadlinePassed);
+        }
+    }
+
+    fn later(&mut self, after: Duration, what: What) {
+        self.count += 1;
+        self.agenda.insert((self.now + after, self.count), what);
+    }
+
+    fn happen(&mut self, what: What) {
+        match what {
+            What::Tell(place, event) if !self.ends[place].is_done => {
+                self.ends[place].party.handle(self.now, event);
+            }
+            What::Tell(..) => {}
+            What::TellServer(event) => {
+                if let Some(server) = &mut self.server {
+                    server.handle(self.now, event);
+                }
+            }
+            What::Fire(place, flow, from, to) => self.fire(place, flow, from, to),
+            What::Syn(place, from, to) => self.syn(place, from, to),
+        }
+    }
+
+    fn fire(&mut self, place: usize, flow: Flow, from: Bind, to: Endpoint) {
+        let (local, external) = self.ends[place].maps(from, to);
+        self.ends[place].fired.push((flow, external, to));
+        let (stolen, local) = (None, Some(local));
+        self.ends[place].party.handle(self.now, Event::Fired { flow, stolen, local });
+        self.later(DELAY, What::Syn(1 - place, external, to));
+    }
+
+    /// It passes if a SYN has left the other way.
+    fn syn(&mut self, place: usize, from: Endpoint, to: Endpoint) {
+        let of = |end: &End, own, peer| {
+            let fired = end.fired.iter().find(|(_, external, to)| (*external, *to) == (own, peer));
+            fired.map(|(flow, ..)| *flow)
+        };
+        let flows = [of(&self.ends[place], to, from), of(&self.ends[1 - place], from, to)];
+        if let [Some(here), Some(there)] = flows {
+            for (place, flow) in [(place, here), (1 - place, there)] {
+                let local = Endpoint::new(self.ends[place].internal, 1);
+                self.later(DELAY, What::Tell(place, Event::Opened { flow, local }));
+            }
+        }
+    }
+
+    /// Until all wait.
+    fn poll(&mut self) {
+        for place in 0..2 {
+            while !self.ends[place].is_done {
+                match self.ends[place].party.poll(self.now) {
+                    Step::Wait(until) => {
+                        self.ends[place].waits = until;
+                        break;
+                    }
+                    Step::Done => {
+                        let goes_on = self.ends[place].party.again(self.now);
+                        self.ends[place].is_done = !goes_on;
+                        if !goes_on {
+                            self.leave(place);
+                        }
+                    }
+                    step => self.perform(place, step),
+                }
+            }
+        }
+        while let Some(server) = &mut self.server {
+            match server.poll(self.now) {
+                Step::Wait(until) => {
+                    self.server_waits = until;
+                    return;
+                }
+                Step::Write(flow, octets) => self.answered(flow, octets),
+                Step::Close(flow, _) => {
+                    if let Some((place, flow)) = self.links.remove(&flow) {
+                        let ended = Event::Ended(flow, Ending::Finished);
+                        self.later(DELAY, What::Tell(place, ended));
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn answered(&mut self, flow: Flow, mut octets: Vec<u8>) {
+        let Some((place, flow)) = self.links.get(&flow).copied() else { return };
+        let begin = br#"{"type":"relay","text":""#;
+        if octets.starts_with(begin) {
+            if self.tampers_with == Some(self.relayed) {
+                let letter = &mut octets[begin.len() + 3];
+                *letter = if *letter == b'A' { b'B' } else { b'A' };
+            }
+            self.relayed += 1;
+        }
+        self.later(DELAY, What::Tell(place, Event::Read(flow, octets)));
+    }
+
+    /// Another comes in b's stead, with these words.
+    fn rejoin(&mut self, words: Words, room: u32) {
+        let b = &mut self.ends[1];
+        let setting = Introduction { words, room: Some(room), ..b.party.setting.clone() };
+        // What is still on its way to the last is not taken for its own.
+        let flows = b.party.flows + 100;
+        b.party = Introduced { flows, ..Introduced::new(setting) };
+        b.party.steps.clear();
+        b.party.dial(self.now);
+        (b.is_done, b.facts) = (false, Vec::new());
+    }
+
+    /// All its connections end.
+    fn leave(&mut self, place: usize) {
+        let own: Vec<_> = self.links.iter().filter(|(_, (of, _))| *of == place).collect();
+        let flows: Vec<_> = own.into_iter().map(|(flow, _)| *flow).collect();
+        for flow in flows {
+            self.links.remove(&flow);
+            self.later(DELAY, What::TellServer(Event::Ended(flow, Ending::Finished)));
+        }
+    }
+
+    fn perform(&mut self, place: usize, step: Step) {
+        match step {
+            Step::Open { flow, from, to, at: None, .. } => self.open(place, flow, from, to),
+            Step::Open { flow, from, to, at: Some(at), .. } => {
+                self.later(at.since(self.now), What::Fire(place, flow, from, to));
+            }
+            Step::Write(flow, octets) => {
+                if let Some(flow) = self.link(place, flow) {
+                    self.later(DELAY, What::TellServer(Event::Read(flow, octets)));
+                }
+            }
+            Step::Close(flow, _) => {
+                if let Some(flow) = self.link(place, flow) {
+                    self.links.remove(&flow);
+                    self.later(DELAY, What::TellServer(Event::Ended(flow, Ending::Finished)));
+                }
+            }
+            Step::Listen { .. } => self.ends[place].has_listened = true,
+            Step::Note(fact) => {
+                if let Fact::Punch { what, .. } = &*fact {
+                    self.ends[place].notes.push(what.clone());
+                }
+                self.ends[place].facts.push(*fact);
+            }
+            _ => {}
+        }
+    }
+
+    fn link(&self, place: usize, flow: Flow) -> Option<Flow> {
+        let mut all = self.links.iter();
+        all.find(|(_, own)| **own == (place, flow)).map(|(server, _)| *server)
+    }
+
+    fn open(&mut self, place: usize, flow: Flow, from: Bind, to: Endpoint) {
+        self.ends[place].binds.push(from);
+        let (local, remote) = self.ends[place].maps(from, to);
+        if self.server.is_none() {
+            let refused = Event::Failed(flow, Unreached::Refused);
+            return self.later(2 * DELAY, What::Tell(place, refused));
+        }
+        self.count += 1;
+        let accepted = Flow(Flow::FIRST_ACCEPTED + u32::try_from(self.count).expect("few"));
+        self.links.insert(accepted, (place, flow));
+        let event = Event::Accepted { flow: accepted, local: to, remote };
+        self.later(DELAY, What::TellServer(event));
+        self.later(2 * DELAY, What::Tell(place, Event::Opened { flow, local }));
+    }
+}
+
+impl End {
+    fn new(place: u8, nat: Nat, introduction: Introduction) -> Self {
+        Self {
+            party: Introduced::new(introduction),
+            internal: IpAddr::from([192, 168, place + 1, 2]),
+            external: IpAddr::from([198, 51, 100, if place == 0 { 7 } else { 1 }]),
+            nat,
+            next_port: Box::new(sequence(50_000, 1)),
+            waits: Instant::START,
+            is_done: false,
+            has_listened: false,
+            binds: Vec::new(),
+            notes: Vec::new(),
+            facts: Vec::new(),
+            fired: Vec::new(),
+        }
+    }
+
+    /// Internal and external endpoint of a flow.
+    fn maps(&mut self, from: Bind, to: Endpoint) -> (Endpoint, Endpoint) {
+        let port = match from {
+            Bind::Shared(local) => local.port(),
+            Bind::Kernel => (self.next_port)(to),
+        };
+        let external = (self.nat)(port, to);
+        (Endpoint::new(self.internal, port), Endpoint::new(self.external, external))
+    }
+
+    fn aimed(&self) -> Option<Endpoint> {
+        self.notes.iter().find_map(|what| match what {
+            Punched::Aimed { remote, .. } => Some(*remote),
+            _ => None,
+        })
+    }
+
+    fn noted(&self, is_it: impl Fn(&Punched) -> bool) -> usize {
+        self.notes.iter().filter(|what| is_it(what)).count()
+    }
+
+    fn troubles(&self) -> Vec<String> {
+        self.facts.iter().filter_map(Fact::trouble).map(|trouble| trouble.to_string()).collect()
+    }
+}
+
+fn introduction(room: Option<u32>, words: Words, port: Option<u16>) -> Introduction {
+    Introduction {
+        server: end(SERVER),
+        room,
+        claim: None,
+        words,
+        port,
+        attempts: 3,
+        wait: Duration::from_secs(10),
+        patience: Duration::from_secs(5),
+        secret: [if room.is_some() { 3 } else { 4 }; 32],
+        seed: 7,
+    }
+}
+
+fn end(text: &str) -> Endpoint {
+    text.parse().expect("an endpoint")
+}
+
+const SERVER: &str = "203.0.113.10:5386";
+
+const DELAY: Duration = Duration::from_millis(10);
