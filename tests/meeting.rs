@@ -39,6 +39,8 @@ const TESTS: &[(&str, fn())] = &[
     ("an_interrupt_ends_the_wait_with_nothing_left", interrupted),
     ("killed_at_any_moment_it_leaves_nothing", killed),
     ("what_cannot_be_is_an_error_with_a_hint", refused),
+    ("hosts_of_all_kinds_meet_in_the_lab", hosts),
+    ("a_table_that_is_interrupted_says_so_and_leaves_nothing", hosts_interrupted),
 ];
 
 /// Where the server is.
@@ -322,6 +324,37 @@ fn killed() {
         assert!(matches!(waiter.code, None | Some(0..=2)), "{waiter:?}");
         assert!(network.tables("in").is_empty());
     }
+}
+
+fn os_table(more: &[&str]) -> Running {
+    let mut command = Command::new(PROGRAM);
+    command.args(["lab", "os-table", "--trials", "1", "--json"]).args(more);
+    Running::start(network::marked(command))
+}
+
+fn hosts() {
+    let answer = os_table(&["--attempts", "2"]).wait(4 * PATIENCE);
+    assert_eq!(answer.code, Some(0), "{answer:?}");
+    let answer = answer.json();
+    let pairs = answer["pairs"].as_array().unwrap();
+    assert_eq!(pairs.len(), 30);
+    for pair in pairs {
+        let is_random = pair["hosts"].as_array().unwrap().contains(&json!("random"));
+        let (foreseen, opened) = (pair["foreseen"].as_f64().unwrap(), &pair["opened"]);
+        match (pair["proxy"].as_bool().unwrap(), is_random) {
+            (true, _) => assert!(foreseen > 0.9 && *opened == 1, "{pair:#}"),
+            (false, true) => assert!(foreseen < 0.02 && *opened == 0, "{pair:#}"),
+            (false, false) => {}
+        }
+    }
+}
+
+fn hosts_interrupted() {
+    let mut running = os_table(&["-v"]);
+    assert!(running.progress().any(|line| line.contains("linux and")));
+    running.signal("INT");
+    let answer = running.wait(PATIENCE);
+    assert_eq!(answer.code, Some(3), "{answer:?}");
 }
 
 fn refused() {

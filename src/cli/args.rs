@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use super::lab_run::LabRunArgs;
+use super::os_table::OsTableArgs;
 use super::parse::{Listen, parse_count, parse_delay, parse_ports, parse_wait};
 use super::placements::PlacementsArgs;
 use super::ports::PortsArgs;
@@ -237,6 +238,9 @@ pub enum LabCommand {
     /// Try where two hosts may be among NATs, with real packets: expected beside opened
     #[command(after_help = super::placements::HELP)]
     Placements(PlacementsArgs),
+    /// Let hosts that choose ports in different ways meet, each with each: opened beside foreseen
+    #[command(after_help = super::os_table::HELP)]
+    OsTable(OsTableArgs),
     /// Run a shell, or any program, on a host behind a NAT
     #[command(after_help = SHELL_HELP)]
     Shell(ShellArgs),

@@ -8,6 +8,8 @@ mod exit;
 mod failure;
 mod finish;
 mod lab_run;
+mod meetings;
+mod os_table;
 mod parse;
 mod placements;
 mod ports;

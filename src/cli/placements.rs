@@ -5,12 +5,14 @@ use clap::Args;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::finish::{complain, show};
+use super::meetings::{AT_ONCE, Arrangement};
 use super::parse::parse_delay;
 use super::request::Form;
 use super::run::nat;
 use super::screen::{Progress, Screen};
 use crate::engine::Trouble;
-use crate::lab::{self, Meeting, Pair, PairPlan, Timing};
+use crate::lab::{self, HostPorts, Meeting, Pair, PairPlan, Timing};
+use crate::live::Stop;
 use crate::nat::{Behaviour, Device, Hairpinning, Knobs, Nat};
 use crate::os::signals::Signals;
 use crate::os::{self, entropy, privilege};
@@ -86,6 +88,14 @@ impl Placements {
     }
 }
 
+impl Placements {
+    fn plan(&self, sites: &Sites, seed: u64) -> PairPlan {
+        let (a, b, shared) = (sites.a.clone(), sites.b.clone(), sites.shared.clone());
+        let weather = Weather { delay: self.delay, ..Weather::default() };
+        PairPlan { a, b, shared, weather, seed }
+    }
+}
+
 /// The placements, with this NAT wherever there is one.
 fn sites(nat: &Nat, row: &[Behaviour]) -> Result<Vec<Sites>, Failure> {
     let one = || Some(nat.clone());
@@ -135,9 +145,7 @@ pub fn placements(request: &Placements) -> Result<Exit, Failure> {
     let progress = Progress::new(request.verbosity);
     let mut tried = Vec::new();
     for sites in &request.sites {
-        let (a, b, shared) = (sites.a.clone(), sites.b.clone(), sites.shared.clone());
-        let weather = Weather { delay: request.delay, ..Weather::default() };
-        let plan = PairPlan { a, b, shared, weather, seed };
+        let plan = request.plan(sites, seed);
         let mut placement = expected(sites);
         let again = lab::with_pair(&plan, |pair| {
             try_often(pair, &plan, request.trials, &mut placement, &signals, progress)
@@ -149,9 +157,13 @@ pub fn placements(request: &Placements) -> Result<Exit, Failure> {
             break;
         }
     }
+    if tried.len() == request.sites.len() {
+        met(request, &mut tried, seed, &signals, progress)?;
+    }
     progress.end();
     let as_expected = tried.iter().all(Placement::is_as_expected);
-    let is_whole = tried.len() == request.sites.len();
+    let is_whole = tried.len() == request.sites.len()
+        && tried.iter().all(|one| one.by_proxy.is_some() && one.connecting.is_some());
     show(&match request.form {
         Form::Json => format!("{:#}\n", report::placements_json(&tried)),
         Form::Text => report::placements_text(&tried, Screen::of_stdout().width),
@@ -172,6 +184,34 @@ fn expected(sites: &Sites) -> Placement {
     let [a, b, shared] = [&sites.a, &sites.b, &sites.shared].map(knobs);
     let [a, b, shared] = [&a, &b, &shared].map(|row| row.iter().collect());
     Placement::new(sites.name, outlook(&Between { a, b, shared }))
+}
+
+/// Lets the ends of each placement meet by a code, with a proxy on each and without. What is interrupted
+/// stays open.
+fn met(
+    request: &Placements,
+    tried: &mut [Placement],
+    seed: u64,
+    signals: &Signals,
+    progress: Progress,
+) -> os::Result<()> {
+    let places = 0..request.sites.len();
+    let jobs: Vec<_> = places.flat_map(|place| [(place, true), (place, false)]).collect();
+    let work = |&(place, binds): &(usize, bool), stop: Stop<'_>| {
+        let sites = &request.sites[place];
+        progress.say(&format!("{}, by a code", sites.name));
+        let plan = request.plan(sites, seed);
+        let hosts = [HostPorts::Sequential; 2];
+        let arrangement = Arrangement { hosts, binds, trials: request.trials, attempts: ATTEMPTS };
+        lab::with_pair(&plan, |pair| arrangement.meet(pair, &plan, stop))
+    };
+    let came = lab::at_once(&jobs, AT_ONCE, signals, &work)?;
+    for ((place, binds), meetings) in jobs.into_iter().zip(came) {
+        let placement = &mut tried[place];
+        let kept = if binds { &mut placement.by_proxy } else { &mut placement.connecting };
+        *kept = meetings.flatten();
+    }
+    Ok(())
 }
 
 /// True if nobody has interrupted it.
@@ -205,13 +245,17 @@ fn try_often(
 pub const HELP: &str = "\
 Two hosts learn their external endpoints from a server and punch: from every place among NATs that two
 hosts commonly have, each time from a fresh port. What is expected follows from what the NATs do; what
-was opened are connections of the hosts' own TCP, over which both ends have heard each other. It takes
-some two minutes.
+was opened are connections of the hosts' own TCP, over which both ends have heard each other. Then the
+same two meet by a code at a rendezvous server: with a proxy on each, which binds a port, and without, on
+hosts that choose ports by one counter as old Windows does. It takes some five minutes.
 
   sudo tso-probe lab placements
   sudo tso-probe lab placements mapping=apdm,ports=random,filtering=apdf
 
 Exit codes: 0 all as expected, 1 not all, 2 the lab could not be built, 3 interrupted.";
+
+/// How many attempts a meeting has.
+const ATTEMPTS: u32 = 2;
 
 /// For an answer, beyond the ways of packets, and for a second attempt.
 const ANSWER: Duration = Duration::from_millis(600);

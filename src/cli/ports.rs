@@ -7,7 +7,7 @@ use super::failure::Failure;
 use super::finish::{complain, show, told};
 use super::parse::parse_delay;
 use super::request::{Form, Host, PunchHost, StunHost};
-use super::run::{behaviours, look_up, nat};
+use super::run::{behaviours, first_of, nat};
 use super::screen::{Progress, Screen};
 use crate::engine::{Fact, Run};
 use crate::lab::{self, SinglePlan};
@@ -19,7 +19,6 @@ use crate::report;
 use crate::sim::{self, StunLayout, Weather};
 use crate::time::Duration;
 use crate::verdict::judge_ports;
-use crate::wire::Endpoint;
 
 /// `ports`' arguments.
 #[derive(Args, Debug)]
@@ -112,7 +111,7 @@ impl Ports {
 /// When no server can be asked, or the lab cannot be built.
 pub fn ports(request: &Ports) -> Result<Exit, Failure> {
     let seed = request.seed.map_or_else(entropy::seed, Ok)?;
-    let to = request.to.as_ref().map(|host| resolve(host, "peer")).transpose()?;
+    let to = request.to.as_ref().map(|host| first_of(host, "peer")).transpose()?;
     let progress = Progress::new(request.verbosity);
     let mut watch = |fact: &Fact| report::progress(fact).iter().for_each(|what| progress.say(what));
     let run = surveyed(request, seed, &mut watch);
@@ -142,7 +141,7 @@ fn surveyed(
 ) -> Result<Run, Failure> {
     match &request.source {
         Source::Stun(hosts) => {
-            let servers = hosts.iter().map(|host| resolve(host, "server"));
+            let servers = hosts.iter().map(|host| first_of(host, "server"));
             let servers = servers.collect::<Result<_, _>>()?;
             let setting =
                 SurveySetting { servers, rounds: request.rounds, patience: PATIENCE, seed };
@@ -162,12 +161,6 @@ fn surveyed(
             Ok(lab::survey(&plan, request.rounds, &Signals::block()?, watch)?)
         }
     }
-}
-
-fn resolve(host: &Host, what: &str) -> Result<Endpoint, Failure> {
-    let hint = format!("give the {what}'s address");
-    let none = || Failure::new(format!("{} has no address", host.name), hint);
-    look_up(host, what)?.into_iter().next().ok_or_else(none)
 }
 
 /// What `ports --help` says at its end.

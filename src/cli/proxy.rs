@@ -10,7 +10,7 @@ use super::failure::Failure;
 use super::finish::{remark, show};
 use super::parse::{Listen, parse_delay};
 use super::request::{Host, PunchHost, RendezvousHost};
-use super::run::look_up;
+use super::run::first_of;
 use super::tls::TlsArgs;
 use crate::live::Stop;
 use crate::os::signals::Signals;
@@ -109,8 +109,7 @@ pub fn proxy(args: &ProxyArgs) -> Result<Exit, Failure> {
 fn errand(args: &ProxyArgs) -> Result<Errand, Failure> {
     let RendezvousHost(server) = &args.rendezvous;
     let tls = args.tls.trust(server)?;
-    let none = || Failure::new(format!("{} has no address", server.name), "give its address");
-    let server = look_up(server, "rendezvous server")?.into_iter().next().ok_or_else(none)?;
+    let server = first_of(server, "rendezvous server")?;
     let socks = args.socks.map(|Local(on)| Door::Socks(on));
     let forwards = args.forward.iter().map(|Forward(on, code)| Door::Forward(*on, code.clone()));
     let web = args.websocket.map(|Local(on)| Door::Web(on));

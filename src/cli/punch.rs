@@ -14,7 +14,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::finish::{complain, remark, show};
 use super::request::{Form, Host};
-use super::run::look_up;
+use super::run::first_of;
 use super::screen::{Progress, Screen};
 use crate::capture::{self, Evidence};
 use crate::engine::Fact;
@@ -50,7 +50,7 @@ pub fn punch(request: &Punch) -> Result<Exit, Failure> {
             live::punch(&live, stop, &mut watch)
         }
         Agree::Over { control, peer, external, local_port } => {
-            let peer = peer.as_ref().map(resolve).transpose()?;
+            let peer = peer.as_ref().map(|peer| first_of(peer, "peer")).transpose()?;
             let ends = (*local_port, peer, *external);
             let appointment = appointment(request, control, ends, seed)?;
             progress.say(&meeting(&appointment));
@@ -94,7 +94,7 @@ fn live(
     }
     Ok(LivePunch {
         side: Side::A,
-        peer: resolve(peer)?,
+        peer: first_of(peer, "peer")?,
         local_port,
         begun,
         first: begun + (at - now),
@@ -114,7 +114,7 @@ fn appointment(
     let (meet, wait) = match control {
         Control::Listen(on) => (Meet::Listen(*on), A_DAY),
         Control::Via(host, sync) => {
-            (Meet::Via(resolve(host)?, Role::Decides(*sync)), request.timeout)
+            (Meet::Via(first_of(host, "peer")?, Role::Decides(*sync)), request.timeout)
         }
     };
     let patience = request.timeout;
@@ -133,13 +133,6 @@ fn meeting(appointment: &Appointment) -> String {
 fn clock_error() -> Option<Duration> {
     let discipline = discipline::discipline().ok().filter(|clock| clock.is_kept);
     discipline.map(|clock| clock.estimated_error)
-}
-
-fn resolve(host: &Host) -> Result<Endpoint, Failure> {
-    let all = look_up(host, "peer")?;
-    all.into_iter().next().ok_or_else(|| {
-        Failure::new(format!("{} has no address", host.name), "give the peer's address")
-    })
 }
 
 fn waiting(live: &LivePunch) -> String {

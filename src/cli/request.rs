@@ -11,6 +11,7 @@ use super::args::{
 use super::config::{self, Config, REFLECTOR, Surroundings};
 use super::failure::Failure;
 use super::lab_run::LabRun;
+use super::os_table::OsTableArgs;
 use super::placements::Placements;
 use super::ports::Ports;
 use super::proxy::ProxyArgs;
@@ -43,6 +44,10 @@ pub enum Request {
     Doctor(Doctor),
     /// Print the schema of `doctor`'s JSON.
     DoctorSchema,
+    /// Let hosts of all kinds meet.
+    LabOsTable(OsTableArgs),
+    /// Print the schema of `lab os-table`'s JSON.
+    LabOsTableSchema,
     /// Be a proxy.
     Proxy(Box<ProxyArgs>),
     /// Be a reflector.
@@ -250,6 +255,8 @@ impl Request {
             Command::Lab(LabCommand::Placements(args)) => {
                 Self::LabPlacements(Placements::new(&args)?)
             }
+            Command::Lab(LabCommand::OsTable(args)) if args.json_schema => Self::LabOsTableSchema,
+            Command::Lab(LabCommand::OsTable(args)) => Self::LabOsTable(args),
             Command::Lab(LabCommand::Shell(args)) => Self::LabShell(Shell::new(args)),
             Command::Completions { shell } => Self::Completions(shell),
             Command::Man { command } => Self::Man(command),

@@ -44,6 +44,8 @@ pub fn dispatch(request: &Request) -> Result<Exit, Failure> {
         Request::LabPlacements(request) => return super::placements::placements(request),
         Request::LabPlacementsSchema => show(&format!("{:#}\n", report::placements_schema())),
         Request::StunSchema => show(&format!("{:#}\n", report::stun_schema())),
+        Request::LabOsTable(args) => return super::os_table::os_table(args),
+        Request::LabOsTableSchema => show(&format!("{:#}\n", report::os_table_schema())),
         Request::Proxy(args) => return super::proxy::proxy(args),
         Request::Serve(request) => serve(request)?,
         Request::ClassifySchema => show(&format!("{:#}\n", report::schema())),
@@ -141,6 +143,16 @@ pub fn look_up(host: &Host, what: &str) -> Result<Vec<Endpoint>, Failure> {
         Failure::new(format!("cannot look up {}: {error}", host.name), hint)
     })?;
     Ok(all.collect())
+}
+
+/// The first endpoint of a host.
+///
+/// # Errors
+/// When its name is not to be looked up, or has no address.
+pub fn first_of(host: &Host, what: &str) -> Result<Endpoint, Failure> {
+    let hint = format!("give the {what}'s address");
+    let none = || Failure::new(format!("{} has no address", host.name), hint);
+    look_up(host, what)?.into_iter().next().ok_or_else(none)
 }
 
 fn serve(request: &Serve) -> Result<(), Failure> {

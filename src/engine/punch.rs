@@ -68,8 +68,11 @@ pub enum Punched {
         own: Vec<Endpoint>,
         /// The peer's endpoints that are aimed at, the likeliest first.
         peer: Vec<Endpoint>,
-        /// How likely it is that both ports are among these, in thousandths.
-        chance: u16,
+        /// Whether the peer says that it is seen so from all sides, and will be the next time.
+        steady: bool,
+        /// How likely it is that both ports are among these, in thousandths; none where inner addresses are
+        /// aimed at.
+        chance: Option<u16>,
         /// By which rule this end's ports seem to be chosen, in words.
         rule: Option<String>,
     },

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
+use super::ending::Ending;
 use super::pair::{Pair, PairPlan};
 use super::topology::{End, Server};
 use crate::engine::{Fact, Party, Run};
@@ -121,7 +122,7 @@ impl Field<'_> {
         let end = |place: usize, stop: Stop<'_>, watch: Unshared<'_>| {
             crate::live::punch(&lives[place], stop, watch)
         };
-        let [a, b] = both(self.pair, &end, self.signals, watch)?;
+        let [a, b] = both(self.pair, &end, Stop::Signals(self.signals), watch)?;
         Ok((a.run.merged(b.run), [a.connection, b.connection]))
     }
 
@@ -146,7 +147,8 @@ impl Field<'_> {
             let flows = Flows::listening([relay])?;
             run_until(&mut Relay::default(), flows, ready, stop)
         };
-        let [a, b] = served(server, &serve, || both(self.pair, &end, self.signals, watch))?;
+        let [a, b] =
+            served(server, &serve, || both(self.pair, &end, Stop::Signals(self.signals), watch))?;
         Ok((a.run, [a.connection, b.connection]))
     }
 
@@ -227,10 +229,13 @@ pub fn run_until(
 }
 
 /// Both ends at once, each on a thread of its own in its own namespace.
-fn both(
+///
+/// # Errors
+/// When this host fails, or what an end fails with.
+pub fn both(
     pair: &Pair,
     end: &(dyn Fn(usize, Stop<'_>, Unshared<'_>) -> os::Result<Ended> + std::marker::Sync),
-    signals: &Signals,
+    stop: Stop<'_>,
     watch: Watch<'_>,
 ) -> os::Result<[Ended; 2]> {
     let (stops, ended) = ([Waker::new()?, Waker::new()?], Waker::new()?);
@@ -241,7 +246,7 @@ fn both(
         for (place, stop) in stops.iter().enumerate() {
             let namespace = &pair.ends[place].namespace;
             handles.push(scope.spawn(move || {
-                let _ended = Ending { count, waker: ended };
+                let _ended = Ending::new(count, ended);
                 // Two that spin until their moments must not wait for each other.
                 cpu::pin_to(place);
                 namespace.enter_thread()?;
@@ -253,7 +258,7 @@ fn both(
                 end(place, Stop::Waker(stop), &mut watch)
             }));
         }
-        let attended = attend(signals, ended, count, &stops);
+        let attended = attend(stop, ended, count, &stops);
         let mut done = handles
             .into_iter()
             .map(|handle| handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
@@ -265,37 +270,19 @@ fn both(
 }
 
 /// Passes a wish to end on to both ends, until both have ended.
-fn attend(
-    signals: &Signals,
-    ended: &Waker,
-    count: &AtomicUsize,
-    stops: &[Waker],
-) -> os::Result<()> {
+fn attend(stop: Stop<'_>, ended: &Waker, count: &AtomicUsize, stops: &[Waker]) -> os::Result<()> {
     while count.load(Ordering::Acquire) < stops.len() {
-        poll::wait(&[Interest::read(signals), Interest::read(ended)], None)?;
+        poll::wait(&[stop.interest(), Interest::read(ended)], None)?;
         ended.clear();
-        if signals.read()?.is_some() {
+        if stop.has_come() {
             stops.iter().for_each(Waker::wake);
         }
     }
     Ok(())
 }
 
-/// Counts a thread's end, by a panic as well.
-struct Ending<'a> {
-    count: &'a AtomicUsize,
-    waker: &'a Waker,
-}
-
-impl Drop for Ending<'_> {
-    fn drop(&mut self) {
-        self.count.fetch_add(1, Ordering::Release);
-        self.waker.wake();
-    }
-}
-
 /// Whether what one end says is what the other hears, both ways.
-fn carries((a, b): (&TcpStream, &TcpStream)) -> bool {
+pub fn carries((a, b): (&TcpStream, &TcpStream)) -> bool {
     let passes = |mut from: &TcpStream, mut to: &TcpStream, word: &[u8]| {
         let mut heard = vec![0; word.len()];
         let said = to.set_read_timeout(Some(PATIENCE)).and_then(|()| from.write_all(word));

@@ -3,6 +3,7 @@
 mod link;
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::engine::{Bind, End, Event, Flow, How, Reader};
 use crate::os;
@@ -30,7 +31,12 @@ pub struct Flows {
     samples: bool,
     /// What connections speak that the party opens and reads itself, if it is TLS.
     tls: Option<Trust>,
+    /// How ports are chosen for connections that do not, if not by the host.
+    choice: Option<PortChoice>,
 }
+
+/// Chooses a port for a connection that leads there.
+pub type PortChoice = Box<dyn FnMut(Endpoint) -> u16 + Send>;
 
 /// A SYN that was to leave this socket at a moment of the kernel's monotonic clock.
 struct Shot {
@@ -54,7 +60,8 @@ impl Flows {
     ) -> os::Result<()> {
         let tls = self.tls.as_ref().filter(|_| reader == Reader::Party);
         let tls = tls.map(Trust::session).transpose()?;
-        let link = Link::new(tcp::connect(bind(from), to, options)?, reader);
+        let from = self.bind(from, to);
+        let link = Link::new(tcp::connect(from, to, options)?, reader);
         self.links.insert(flow, Link { tls, ..link });
         Ok(())
     }
@@ -72,7 +79,8 @@ impl Flows {
         options: &Options,
     ) -> os::Result<()> {
         self.prepare(from)?;
-        let prepared = tcp::prepare(bind(from), to, options)?;
+        let from = self.bind(from, to);
+        let prepared = tcp::prepare(from, to, options)?;
         self.aimed.insert((at, flow), (prepared, reader));
         Ok(())
     }
@@ -180,6 +188,26 @@ impl Flows {
     #[must_use]
     pub fn sealed(self, tls: Option<Trust>) -> Self {
         Self { tls, ..self }
+    }
+
+    /// With ports chosen so for connections that do not.
+    #[must_use]
+    pub fn choosing(self, choice: Option<PortChoice>) -> Self {
+        Self { choice, ..self }
+    }
+
+    fn bind(&mut self, from: Bind, to: Endpoint) -> tcp::Bind {
+        match (from, &mut self.choice) {
+            (Bind::Shared(local), _) => tcp::Bind::Shared(local),
+            (Bind::Kernel, None) => tcp::Bind::Kernel,
+            (Bind::Kernel, Some(choose)) => {
+                let any = match to.ip() {
+                    IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+                    IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+                };
+                tcp::Bind::Shared(Endpoint::new(any, choose(to)))
+            }
+        }
     }
 
     /// Without what is listened on.
@@ -294,13 +322,6 @@ impl Flows {
             self.links.insert(flow, Link { stands, state, ..Link::new(stream, reader) });
             events.push(Event::Accepted { flow, local, remote });
         }
-    }
-}
-
-const fn bind(from: Bind) -> tcp::Bind {
-    match from {
-        Bind::Kernel => tcp::Bind::Kernel,
-        Bind::Shared(local) => tcp::Bind::Shared(local),
     }
 }
 

@@ -17,7 +17,7 @@ mod survey;
 pub use classify::{Live, alone, classify};
 pub use control::Control;
 pub use driver::{Driver, Stop};
-pub use flows::Flows;
+pub use flows::{Flows, PortChoice};
 pub use hold::{Caller, Held};
 pub use punch::{Door, Ended, LivePunch, punch, punch_agreed, punch_introduced};
 pub use station::Station;

@@ -8,7 +8,6 @@ use super::flows::Flows;
 use super::station::Station;
 use crate::engine::{Fact, Flow, Party, Punched, Reader, Run};
 use crate::os::link;
-use crate::os::tls::Trust;
 use crate::os::{self, Error, clock};
 use crate::punch::{Agreed, Aim, Appointment, Direct, Introduced};
 use crate::tcp::{Side, State};
@@ -85,19 +84,19 @@ pub fn punch_agreed(
 }
 
 /// The same with a peer that a rendezvous server brings, in as many attempts as it takes. `failed` sees
-/// what each attempt has left that came to nothing and is followed by another. With `tls` the server has to
-/// prove who it is.
+/// what each attempt has left that came to nothing and is followed by another. How connections are
+/// made, over TLS for one, is up to `flows`.
 ///
 /// # Errors
 /// As for [`punch`].
 pub fn punch_introduced(
     introduced: &mut Introduced,
-    tls: Option<Trust>,
+    mut flows: Flows,
     stop: Stop<'_>,
     watch: &mut dyn FnMut(&Fact),
     failed: &mut dyn FnMut(u32, &Run),
 ) -> os::Result<Ended> {
-    let (begun, mut flows) = (clock::monotonic(), Flows::default().sealed(tls));
+    let begun = clock::monotonic();
     let mut last: Option<Ended> = None;
     loop {
         let station = Station::plain().since(begun);

@@ -39,9 +39,15 @@ impl Journal {
         }
     }
 
-    /// All that was kept.
-    pub fn take(&mut self) -> Vec<Signal> {
-        std::mem::take(&mut self.notes)
+    /// All that was kept; at most so much of it: the beginning, which has the plan, and the end, which has
+    /// the opening.
+    pub fn take(&mut self, most: usize) -> Vec<Signal> {
+        let mut notes = std::mem::take(&mut self.notes);
+        if let Some(superfluous) = notes.len().checked_sub(most) {
+            let first = most / 4;
+            notes.drain(first..first + superfluous);
+        }
+        notes
     }
 
     /// What the other end tells, on our clock; nothing beyond what a punch can leave.
@@ -95,6 +101,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn of_too_much_the_beginning_and_the_end_are_told() {
+        let mut journal = Journal::default();
+        for attempt in 0..10 {
+            let what = Punched::Tried { attempt, at: Instant::START };
+            journal.keep(&Fact::Punch { side: Side::A, what });
+        }
+        let told = journal.take(4).into_iter().map(|signal| match signal {
+            Signal::Told { what: Punched::Tried { attempt, .. } } => attempt,
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(told.collect::<Vec<_>>(), [0, 7, 8, 9]);
+    }
+
+    #[test]
     fn what_one_end_tells_the_other_hears_on_its_own_clock() {
         // B's clock is three seconds ahead.
         let clocks = Clocks { ahead_ns: 3_000_000_000, ..Clocks::default() };
@@ -107,9 +127,9 @@ mod tests {
         };
         a.keep(&tried(Side::A, 1_000));
         b.keep(&tried(Side::B, 4_001));
-        let heard: Vec<_> = b.take().into_iter().filter_map(|signal| a.hear(signal)).collect();
+        let heard: Vec<_> = b.take(9).into_iter().filter_map(|signal| a.hear(signal)).collect();
         assert_eq!(heard, [tried(Side::B, 1_001)]);
-        let heard: Vec<_> = a.take().into_iter().filter_map(|signal| b.hear(signal)).collect();
+        let heard: Vec<_> = a.take(9).into_iter().filter_map(|signal| b.hear(signal)).collect();
         assert_eq!(heard, [tried(Side::A, 4_000)]);
     }
 }

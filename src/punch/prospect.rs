@@ -101,8 +101,9 @@ pub struct Choice {
     pub remote: Endpoint,
     /// Others that it may have.
     pub also: Vec<Endpoint>,
-    /// How likely it is that both ports are among those aimed at, in thousandths.
-    pub chance: u16,
+    /// How likely it is that both ports are among those aimed at, in thousandths; none where inner
+    /// addresses are aimed at, of which nobody knows whether a way leads there.
+    pub chance: Option<u16>,
 }
 
 /// Where an end aims when both have told. Each comes to what fits the other's choice: the one that is
@@ -113,7 +114,7 @@ pub fn choose(own: &Prospect, peer: &Prospect) -> Option<Choice> {
     let (first, others) = peer.external.split_first()?;
     let is_within = own.external.first().is_some_and(|own| own.ip() == first.ip());
     if let (true, Some(_), Some(remote)) = (is_within, own.within, peer.within) {
-        return Some(Choice { remote, also: Vec::new(), chance: 1000 });
+        return Some(Choice { remote, also: Vec::new(), chance: None });
     }
     let (also, own_chance, peers_chance) = match (own.steady, peer.steady) {
         (true, false) => (others.to_vec(), own.first, peer.any),
@@ -122,7 +123,8 @@ pub fn choose(own: &Prospect, peer: &Prospect) -> Option<Choice> {
     };
     let chance = u32::from(own_chance) * u32::from(peers_chance) / 1000;
     let also = also.into_iter().take(MOST_AIMS - 1).collect();
-    Some(Choice { remote: *first, also, chance: u16::try_from(chance.min(1000)).unwrap_or(1000) })
+    let chance = Some(u16::try_from(chance.min(1000)).unwrap_or(1000));
+    Some(Choice { remote: *first, also, chance })
 }
 
 /// Whether a port was seen as one endpoint, from more sides than one.
@@ -207,7 +209,7 @@ mod tests {
         let steady =
             prospect(&[mapping(0, 1, 40_000, 62_000), mapping(1, 2, 40_000, 62_000)], Some(40_000));
         let told = Prospect { within: None, ..told };
-        assert!(choose(&steady, &told).is_some_and(|choice| choice.chance < 100));
+        assert!(choose(&steady, &told).is_some_and(|choice| choice.chance < Some(100)));
     }
 
     #[test]
@@ -215,11 +217,11 @@ mod tests {
         let steady = Prospect { steady: true, first: 1000, any: 1000, ..at(&["203.0.113.1:7"]) };
         let other = Prospect { first: 500, any: 900, ..at(&["198.51.100.1:9", "198.51.100.1:10"]) };
         let choice = choose(&steady, &other).expect("it has endpoints");
-        assert_eq!((choice.remote, choice.chance), (end("198.51.100.1:9"), 900));
+        assert_eq!((choice.remote, choice.chance), (end("198.51.100.1:9"), Some(900)));
         assert_eq!(choice.also, [end("198.51.100.1:10")]);
         let choice = choose(&other, &steady).expect("it has endpoints");
-        assert_eq!((choice.also, choice.chance), (Vec::new(), 900));
-        assert_eq!(choose(&other, &other).map(|choice| choice.chance), Some(250));
+        assert_eq!((choice.also, choice.chance), (Vec::new(), Some(900)));
+        assert_eq!(choose(&other, &other).and_then(|choice| choice.chance), Some(250));
     }
 
     #[test]

@@ -5,6 +5,8 @@
 mod doctor;
 mod json;
 mod mask;
+mod meetings;
+mod os_table;
 mod placements;
 mod ports;
 mod presets;
@@ -19,6 +21,8 @@ pub mod words;
 pub use doctor::{doctor_json, doctor_schema, doctor_table};
 pub use json::{SCHEMA, json, schema};
 pub use mask::Masker;
+pub use meetings::Meetings;
+pub use os_table::{HostPair, os_table_json, os_table_schema, os_table_text};
 pub use placements::{Placement, placements_json, placements_schema, placements_text};
 pub use ports::{ports_json, ports_schema, ports_text};
 pub use presets::{presets_json, presets_table};

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::json::{object, schema_of};
+use super::meetings::Meetings;
 use super::punch::opening_word;
 use super::table::{plain, text_of};
 use crate::tcp::Opening;
@@ -16,7 +17,7 @@ use crate::verdict::Outlook;
 const SCHEMA: &str = "tso-probe/lab-placements/1";
 
 /// A placement of two ends among NATs, and what came of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Placement {
     /// Where the ends are.
     pub name: String,
@@ -28,13 +29,18 @@ pub struct Placement {
     pub opened: u32,
     /// How those were opened, and how many so.
     pub openings: BTreeMap<String, u32>,
+    /// The same ends met by a code at a rendezvous server, a proxy on each binding a port.
+    pub by_proxy: Option<Meetings>,
+    /// They met so and only connected, on hosts that choose ports by one counter.
+    pub connecting: Option<Meetings>,
 }
 
 impl Placement {
     /// One that has not been tried yet.
     pub fn new(name: &str, expected: Outlook) -> Self {
         let (name, openings) = (name.to_owned(), BTreeMap::new());
-        Self { name, expected, trials: 0, opened: 0, openings }
+        let (by_proxy, connecting) = (None, None);
+        Self { name, expected, trials: 0, opened: 0, openings, by_proxy, connecting }
     }
 
     /// Counts one try.
@@ -88,11 +94,18 @@ pub fn placements_text(placements: &[Placement], width: u16) -> String {
     for placement in placements {
         table.add_row(row(placement));
     }
-    text_of(&table) + "\n"
+    let mut met = plain(width);
+    met.set_header(["By a code at a server", "With a proxy on each", "Only connecting"]);
+    for Placement { name, by_proxy, connecting, .. } in placements {
+        let [by_proxy, connecting] =
+            [by_proxy, connecting].map(|met| met.map_or("-".to_owned(), |met| met.to_string()));
+        met.add_row([name.clone(), by_proxy, connecting]);
+    }
+    format!("{}\n\n{}\n", text_of(&table), text_of(&met))
 }
 
 fn row(placement: &Placement) -> [String; 4] {
-    let Placement { name, expected, trials, opened, openings } = placement;
+    let Placement { name, expected, trials, opened, openings, .. } = placement;
     let mark = if placement.is_as_expected() { "" } else { " (!)" };
     let how: Vec<_> = openings.iter().map(|(how, count)| format!("{how} {count}")).collect();
     let how = if how.is_empty() { "-".to_owned() } else { how.join(", ") };
@@ -119,9 +132,12 @@ mod tests {
         let mut odd = Placement::new("behind one NAT, which does not", Outlook::NoHairpinning);
         odd.take(true, Opening::ThreeWay);
         odd.take(false, Opening::None);
+        let meetings = Meetings { trials: 20, opened: 20, foreseen: Some(0.97), attempts: 1.0 };
+        odd.by_proxy = Some(meetings);
         let text = placements_text(&[fine.clone(), odd], 80);
         assert!(text.contains("1 of 1") && text.contains("crossed 1"), "{text}");
         assert!(text.contains("1 of 2 (!)"), "{text}");
+        assert!(text.contains("20 of 20, foreseen 97 %"), "{text}");
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
         assert!(fine.is_as_expected());
     }

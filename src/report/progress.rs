@@ -65,8 +65,11 @@ fn punched(what: &Punched) -> Option<String> {
         Punched::Parted => Some("the rendezvous server is gone; asking again".to_owned()),
         Punched::Met => Some("the peer is there; showing mappings".to_owned()),
         Punched::Impostor => Some("somebody came with wrong words, and was sent away".to_owned()),
-        Punched::Foresaw { chance, .. } => {
+        Punched::Foresaw { chance: Some(chance), .. } => {
             Some(format!("agreed; chance {:.1} %", f64::from(*chance) / 10.0))
+        }
+        Punched::Foresaw { chance: None, .. } => {
+            Some("agreed; the peer is behind the same address, and tried within".to_owned())
         }
         Punched::Tried { attempt: 2.., .. } => Some("trying again".to_owned()),
         Punched::Stood { remote, .. } => Some(format!("open with {remote}")),

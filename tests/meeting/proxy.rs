@@ -135,6 +135,8 @@ fn browser() {
     for state in ["CLOSED \u{2192} SYN-SENT", "ESTABLISHED"] {
         assert!(text("states").contains(state), "{shown:#}");
     }
+    // The peer's own states are in the ladder alone.
+    assert_eq!(text("states").matches("CLOSED").count(), 1, "{shown:#}");
     assert!(text("said").contains("HELLO FROM A PAGE"), "{shown:#}");
     assert!(shown["ladder"].as_u64().is_some_and(|width| width > 100), "{shown:#}");
     assert_eq!(text("elsewhere"), "refused");

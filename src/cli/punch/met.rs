@@ -3,17 +3,16 @@
 use super::super::failure::Failure;
 use super::super::finish::{remark, show};
 use super::super::request::{Form, Host};
-use super::super::run::look_up;
+use super::super::run::first_of;
 use super::super::screen::{Progress, Screen};
 use super::args::{Agree, Port, Punch, Then};
 use crate::engine::{Fact, Punched, Run};
-use crate::live::{self, Ended, Stop};
+use crate::live::{self, Ended, Flows, Stop};
 use crate::os::{self, entropy};
 use crate::punch::{Code, Introduced, Introduction, Words};
 use crate::report;
 use crate::time::Duration;
 use crate::verdict::{Foreseen, judge_punch};
-use crate::wire::Endpoint;
 
 /// Opens the connection, in as many attempts as it takes; what earlier ones have taught is told at once,
 /// and kept.
@@ -30,7 +29,7 @@ pub fn punch(
     let Agree::Met { server, tls, code, from, attempts } = &request.agree else {
         return Err(Failure::new("no rendezvous server is given", "give --rendezvous HOST"));
     };
-    let (to, tls) = (resolve(server)?, tls.trust(server)?);
+    let (to, tls) = (first_of(server, "rendezvous server")?, tls.trust(server)?);
     let words = code
         .as_ref()
         .map_or_else(|| entropy::secret().map(Words::two), |code| Ok(code.words.clone()))?;
@@ -68,8 +67,8 @@ pub fn punch(
         foreseen.iter().for_each(|told| report_failed(request, number, told));
         earlier.extend(foreseen);
     };
-    let mut introduced = Introduced::new(introduction);
-    Ok(live::punch_introduced(&mut introduced, tls, stop, &mut see, &mut failed))
+    let (mut introduced, flows) = (Introduced::new(introduction), Flows::default().sealed(tls));
+    Ok(live::punch_introduced(&mut introduced, flows, stop, &mut see, &mut failed))
 }
 
 /// The code, on stdout for programs, and on stderr what to do with it.
@@ -114,11 +113,6 @@ pub fn hint(server: &Host, code: Option<&Code>) -> String {
             format!("run it again; the other side needs the new code: --rendezvous {server} CODE")
         }
     }
-}
-
-fn resolve(server: &Host) -> Result<Endpoint, Failure> {
-    let none = || Failure::new(format!("{} has no address", server.name), "give its address");
-    look_up(server, "rendezvous server")?.into_iter().next().ok_or_else(none)
 }
 
 /// How long the server, or the peer, may take for an answer.

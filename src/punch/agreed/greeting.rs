@@ -40,7 +40,7 @@ impl Agreed {
             // A port that the host chooses is another with each SYN, of which there is one.
             let is_one_shot = local.port() == 0 || port == 0;
             patience = patience.min(self.patience(choice.chance, is_one_shot));
-            self.foresaw(own, choice);
+            self.foresaw(own, choice, prospect.is_some_and(|peer| peer.steady));
         }
         let (side, remote, tries) = (self.side(), peer, (local.port() == 0).then_some(1));
         let aim = Aim { side, local, remote, also, first: now, patience, tries, seed };
@@ -53,17 +53,17 @@ impl Agreed {
         self.phase = Phase::Measuring(measuring);
     }
 
-    fn foresaw(&mut self, own: Prospect, choice: Choice) {
+    fn foresaw(&mut self, own: Prospect, choice: Choice, steady: bool) {
         let Choice { remote, also, chance } = choice;
         let (peer, rule) = ([vec![remote], also].concat(), own.rule);
-        self.note(Punched::Foresaw { own: own.external, peer, chance, rule });
+        self.note(Punched::Foresaw { own: own.external, peer, steady, chance, rule });
     }
 
     /// How long an attempt is worth it that another may follow.
-    fn patience(&self, chance: u16, is_one_shot: bool) -> Duration {
+    fn patience(&self, chance: Option<u16>, is_one_shot: bool) -> Duration {
         match (self.goes_on, is_one_shot) {
             (false, _) => Duration::MAX,
-            (true, _) if chance < LONG_ODDS => BRIEFLY,
+            (true, _) if chance.is_some_and(|chance| chance < LONG_ODDS) => BRIEFLY,
             (true, true) => ONE_SHOT,
             (true, false) => Duration::MAX,
         }

@@ -19,7 +19,7 @@ pub struct Learnt {
     mappings: Vec<Seen>,
     /// SYNs of this end that the peer has not seen, as a NAT would show them that leaves ports alone.
     unseen: Vec<Seen>,
-    /// Where the peer was last aimed at.
+    /// Where the peer will be, as far as that is known.
     peer: Option<Endpoint>,
 }
 
@@ -45,7 +45,15 @@ impl Learnt {
                 if *side == self.side =>
             {
                 self.aimed = Some((*local, *remote, *first));
-                self.peer = Some(*remote);
+            }
+            Fact::Punch { side, what: Punched::Foresaw { peer, steady, .. } }
+                if *side == self.side =>
+            {
+                // A port that will be another next time has not been talked to.
+                let next = |peer: &Endpoint| {
+                    if *steady { *peer } else { Endpoint::new(peer.ip(), DISCARD) }
+                };
+                self.peer = peer.first().map(next);
             }
             Fact::Trouble(_) => self.was_spoiled = true,
             _ => {}
@@ -96,11 +104,14 @@ impl Learnt {
         &self.unseen
     }
 
-    /// Where the peer is, as far as it has been aimed at.
+    /// Where the peer will be, as far as that is known.
     pub const fn peer(&self) -> Option<Endpoint> {
         self.peer
     }
 }
+
+/// A port that no peer comes from (RFC 863).
+const DISCARD: u16 = 9;
 
 fn syn_from(packet: &Packet) -> Option<Endpoint> {
     let from = packet.endpoints()?.0;

@@ -1,5 +1,7 @@
 //! Coming together: with the server, and through it with the peer; and what happens if one is lost.
 
+use std::net::IpAddr;
+
 use super::peer::Heard;
 use super::{Introduced, KEEP_ALIVE, STREAM, Stage};
 use crate::engine::{Bind, End, Event, How, Party, Punched, Step, Unreached};
@@ -56,7 +58,10 @@ impl Introduced {
     }
 
     fn welcomed(&mut self, now: Instant, probes: Vec<Endpoint>, ticket: Ticket) {
-        (self.probes, self.ticket) = (probes, Some(ticket));
+        let server = self.setting.server;
+        let alike = probes.into_iter().filter(|probe| is_alike(server.ip(), probe.ip()));
+        self.probes = alike.take(MOST_PROBES).collect();
+        self.ticket = Some(ticket);
         let request = match (self.own_room, self.setting.room) {
             (Some((room, ticket)), _) => Request::Wait { room: Some(room), ticket: Some(ticket) },
             (None, Some(room)) => Request::Join { room },
@@ -94,7 +99,8 @@ impl Introduced {
             (Heard::Words(octets), Stage::Agreeing(agreed)) => {
                 agreed.handle(now, Event::Read(STREAM, octets));
             }
-            (Heard::Words(octets), _) => self.peer.keep(octets),
+            (Heard::Words(octets), _) if self.peer.keep(&octets) => {}
+            (Heard::Words(_), _) => self.fail("the peer says too much too early"),
         }
     }
 
@@ -171,6 +177,28 @@ impl Introduced {
         (self.stage, self.deadline) = (Stage::Parted, now + pause);
     }
 }
+
+/// Whether both are in the same kind of network: a server on the Internet must not have its clients knock
+/// within their own.
+fn is_alike(server: IpAddr, probe: IpAddr) -> bool {
+    let kind = |address: IpAddr| match address {
+        IpAddr::V4(address) => (
+            address.is_loopback(),
+            address.is_private() || address.is_link_local(),
+            address.is_unspecified() || address.is_multicast() || address.is_broadcast(),
+        ),
+        IpAddr::V6(address) => (
+            address.is_loopback(),
+            address.is_unique_local() || address.is_unicast_link_local(),
+            address.is_unspecified() || address.is_multicast(),
+        ),
+    };
+    let (server, probe) = (kind(server), kind(probe));
+    !probe.2 && (server.0, server.1) == (probe.0, probe.1)
+}
+
+/// Two ports at two addresses are all that is of use.
+const MOST_PROBES: usize = 4;
 
 /// Whoever guesses has three guesses at 60 million pairs of words.
 const MOST_IMPOSTORS: u32 = 3;

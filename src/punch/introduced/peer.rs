@@ -68,9 +68,10 @@ impl Peer {
         self.outgoing.clear();
     }
 
-    /// Keeps what it is too early for.
-    pub fn keep(&mut self, octets: Vec<u8>) {
+    /// Keeps what it is too early for. False if that is more than makes sense.
+    pub fn keep(&mut self, octets: &[u8]) -> bool {
         self.early.extend(octets);
+        self.early.len() <= MOST_EARLY
     }
 
     /// What was kept.
@@ -96,6 +97,9 @@ impl Peer {
             .collect()
     }
 }
+
+/// A hello and the questions that follow it are far less.
+const MOST_EARLY: usize = 64 * 1024;
 
 /// So many octets, sealed and in base64, are a line that the server takes.
 const LONGEST_PART: usize = 2_800;

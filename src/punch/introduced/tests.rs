@@ -163,6 +163,18 @@ fn an_end_whose_peer_tries_no_more_ends_as_well() {
     assert!(world.now < Instant::START + Duration::from_secs(120), "{:?}", world.now);
 }
 
+#[test]
+fn a_server_does_not_make_its_clients_knock_at_their_own_network() {
+    let [lan, mine] = ["192.168.1.1:80", "127.0.0.1:22"].map(end);
+    let mut world = World::new([preserving(), preserving()], [Some(40_000), Some(41_000)]);
+    let probes = vec![end(SERVER), lan, mine, end("224.0.0.1:1")];
+    world.server = Some(Introducer::new(probes, IntroducerLimits::default(), [5; 32]));
+    let words = world.ends[1].party.setting.words.clone();
+    world.rejoin(words, 1);
+    world.run_until(|world| world.ends[1].is_done);
+    assert_eq!(world.ends[1].party.probes, [end(SERVER)]);
+}
+
 /// What an external port becomes of: the internal one, and where the flow leads.
 type Nat = Box<dyn FnMut(u16, Endpoint) -> u16>;
 

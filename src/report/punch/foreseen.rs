@@ -7,12 +7,13 @@ use crate::wire::Endpoint;
 /// What the ends expected, in a sentence or two.
 pub fn expected(told: &Foreseen) -> String {
     let rule = told.rule.as_ref().map_or(String::new(), |rule| format!(" By their rules, {rule}."));
-    format!(
-        "Beforehand we expected to be seen as {}, and the peer as {}: a chance of {}.{rule}",
-        list(&told.own),
-        list(&told.peer),
-        percent(told.chance)
-    )
+    let chance = told
+        .chance
+        .map_or("which is behind the same address, at its inner one".to_owned(), |chance| {
+            format!("a chance of {}", percent(chance))
+        });
+    let (own, peer) = (list(&told.own), list(&told.peer));
+    format!("Beforehand we expected to be seen as {own}, and the peer as {peer}: {chance}.{rule}")
 }
 
 /// What an attempt has taught that came to nothing.

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use super::{Errand, Hear, News};
 use crate::engine::{Fact, Punched};
-use crate::live::{self, Ended, Stop};
+use crate::live::{self, Ended, Flows, Stop};
 use crate::os::poll::Waker;
 use crate::os::tls::Trust;
 use crate::os::{self, entropy};
@@ -169,9 +169,9 @@ impl Opener {
             let introduction = Introduction { port, secret, seed, ..introduction };
             let mut introduced = Introduced::new(introduction);
             let mut watch = |fact: &Fact| watch(fact);
-            let stop = Stop::Waker(&waker);
+            let (stop, flows) = (Stop::Waker(&waker), Flows::default().sealed(tls));
             let ended =
-                live::punch_introduced(&mut introduced, tls, stop, &mut watch, &mut |_, _| {})?;
+                live::punch_introduced(&mut introduced, flows, stop, &mut watch, &mut |_, _| {})?;
             Ok((introduced, ended))
         });
         opening.await.unwrap_or_else(|failed| std::panic::resume_unwind(failed.into_panic()))

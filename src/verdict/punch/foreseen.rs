@@ -17,8 +17,9 @@ pub struct Foreseen {
     pub own: Vec<Endpoint>,
     /// The peer's endpoints that were aimed at, the likeliest first.
     pub peer: Vec<Endpoint>,
-    /// How likely it was that both ports are among these, from 0 to 1.
-    pub chance: f64,
+    /// How likely it was that both ports are among these, from 0 to 1; none where both ends are behind one
+    /// address and aimed at inner ones.
+    pub chance: Option<f64>,
     /// By which rule this end's ports seem to be chosen.
     pub rule: Option<String>,
     /// Where this end's SYN came from, as the peer saw it.
@@ -32,7 +33,7 @@ pub fn foreseen(run: &Run, outcome: Outcome) -> Option<Foreseen> {
     let facts = || run.facts.iter().filter_map(|(_, fact)| punched(fact)).map(|(_, what)| what);
     // This end's own word comes before the peer's.
     let (own, peer, chance, rule) = facts().find_map(|what| match what {
-        Punched::Foresaw { own, peer, chance, rule } => Some((own, peer, *chance, rule)),
+        Punched::Foresaw { own, peer, chance, rule, .. } => Some((own, peer, *chance, rule)),
         _ => None,
     })?;
     let taught = facts().find_map(|what| match what {
@@ -41,6 +42,6 @@ pub fn foreseen(run: &Run, outcome: Outcome) -> Option<Foreseen> {
     });
     let (own_seen, peer_seen) = taught.unwrap_or_default();
     let (own, peer, rule) = (own.clone(), peer.clone(), rule.clone());
-    let chance = f64::from(chance) / 1000.0;
+    let chance = chance.map(|chance| f64::from(chance) / 1000.0);
     Some(Foreseen { outcome, own, peer, chance, rule, own_seen, peer_seen })
 }

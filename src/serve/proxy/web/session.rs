@@ -15,7 +15,7 @@ use super::super::opener::{Opener, Reached, Unreached};
 use crate::engine::{Fact, Punched};
 use crate::punch::Code;
 use crate::report;
-use crate::tcp::State;
+use crate::tcp::{Side, State};
 
 /// The first that the page says; all that follows is for the peer, as it is.
 #[derive(Deserialize)]
@@ -87,9 +87,11 @@ async fn met(socket: &mut Socket, opener: &Arc<Opener>) -> Result<TcpStream, Str
     Ok(peer)
 }
 
-/// What a fact is to the page: changes of this end's own sockets, and what is progress.
+/// What a fact is to the page: changes of this end's own sockets, and what is progress. What the peer
+/// reports afterwards is in the ladder.
 fn told(fact: &Fact) -> Option<Told> {
     match fact {
+        Fact::Punch { side, .. } if *side != JOINER => None,
         Fact::Punch { what: Punched::Changed(change), .. } => {
             Some(Told::State { from: change.from, to: change.to })
         }
@@ -146,5 +148,8 @@ const fn in_words(why: Unreached) -> &'static str {
         Unreached::NotTried => "it could not be tried: see what the proxy says",
     }
 }
+
+/// What an end is called that comes to another's room.
+const JOINER: Side = Side::B;
 
 const LONGEST_PART: usize = 64 * 1024;
