@@ -165,17 +165,19 @@ fn within_one_nat() {
 fn connect_only() {
     let network = behind([PLAIN, PLAIN]);
     let (_server, scratch) = (serving(&network), Scratch::new());
-    let (waiter, code) = waiting(&network, "in", &["--json", "--attempts", "8"]);
+    let (waiter, code) = waiting(&network, "in", &["--json", "--attempts", "20"]);
     let calls = scratch.path("calls");
     let mut command = network.command("far", "strace");
     command.args(["-f", "-e", "trace=bind,listen,connect", "-o", &calls]);
     // Without privilege nothing is captured, for which libpcap binds a socket of its own.
     command.args(["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]);
     command.args(["--inh-caps=-all", "--bounding-set=-all", PROGRAM, "punch", "--json"]);
-    command.args(["--rendezvous", SERVER, &code, "--connect-only", "--attempts", "8"]);
+    command.args(["--rendezvous", SERVER, &code, "--connect-only", "--attempts", "20"]);
     let joiner = Running::start(network::marked(command)).wait(4 * PATIENCE);
     let waiter = waiter.wait(4 * PATIENCE);
-    assert_eq!((waiter.code, joiner.code), (Some(0), Some(0)), "{waiter:?} {joiner:?}");
+    let told = |answer: &Answer| answer.json()["earlier"].clone();
+    let codes = (waiter.code, joiner.code);
+    assert_eq!(codes, (Some(0), Some(0)), "{:#} {:#}", told(&waiter), told(&joiner));
     let calls = std::fs::read_to_string(calls).unwrap();
     let wrong: Vec<_> =
         calls.lines().filter(|call| call.contains("bind(") || call.contains("listen(")).collect();
@@ -208,8 +210,22 @@ fn wrong_words() {
         joining(&network, "far", &format!("{room}-violin-lagoon"), &["--json"]).wait(PATIENCE);
     assert_eq!(guess.code, Some(2), "{guess:?}");
     assert!(guess.stderr.contains("other words") && guess.stderr.contains("hint:"), "{guess:?}");
-    let joiner = joining(&network, "far", &code, &["--json"]).wait(PATIENCE);
+    let joiner = joined(&network, &code);
     open(&[waiter.wait(PATIENCE), joiner]);
+}
+
+/// The far end, once the other waits in its room again.
+fn joined(network: &Network, code: &str) -> Answer {
+    let mut joiner = None;
+    within(PATIENCE, || {
+        let answer = joining(network, "far", code, &["--json"]).wait(PATIENCE);
+        let is_early = answer.stderr.contains("nobody waits");
+        joiner = Some(answer);
+        // The server lets nobody try more often than 30 times a minute.
+        std::thread::sleep(Duration::from_millis(if is_early { 2_100 } else { 0 }));
+        !is_early
+    });
+    joiner.unwrap()
 }
 
 fn killed_server() {
@@ -220,14 +236,8 @@ fn killed_server() {
     server.wait(PATIENCE);
     let _server = serving(&network);
     // It comes back by itself; until then nobody is in the room.
-    let mut joiner = None;
-    within(PATIENCE, || {
-        let answer = joining(&network, "far", &code, &["--json"]).wait(PATIENCE);
-        let is_early = answer.stderr.contains("nobody waits");
-        joiner = Some(answer);
-        !is_early
-    });
-    open(&[waiter.wait(PATIENCE), joiner.unwrap()]);
+    let joiner = joined(&network, &code);
+    open(&[waiter.wait(PATIENCE), joiner]);
 }
 
 fn tls() {
@@ -358,8 +368,9 @@ fn hosts_interrupted() {
 }
 
 fn refused() {
-    let cases: [(&[&str], &str); 6] = [
+    let cases: [(&[&str], &str); 7] = [
         (&["--rendezvous", "127.0.0.1:9"], "refuses connections"),
+        (&["--rendezvous", "127.0.0.1:9"], "give --tls"),
         (&["--rendezvous", "127.0.0.1", "7-violin"], "a code is a number and two words"),
         (&["--rendezvous", "127.0.0.1", "7-violin-lagon"], "lagoon"),
         (&["7-violin-lagoon"], "--rendezvous"),

@@ -192,16 +192,17 @@ fn finish(
 
 /// The ends never came so far as to try.
 fn not_agreed(request: &Punch, verdict: &PunchVerdict) -> Failure {
+    let told = verdict.troubles.first().cloned();
+    let why = told.unwrap_or_else(|| "the two ends did not agree".to_owned());
     let hint = match &request.agree {
-        Agree::Met { server, code, .. } => met::hint(server, code.as_ref()),
+        Agree::Met { server, code, .. } => met::hint(server, code.as_ref(), &why),
         _ => {
             "the peer runs 'tso-probe punch --listen-control ADDR --local-port PORT', and this end \
               --via that address"
                 .to_owned()
         }
     };
-    let told = verdict.troubles.first().cloned();
-    Failure::new(told.unwrap_or_else(|| "the two ends did not agree".to_owned()), hint)
+    Failure::new(why, hint)
 }
 
 fn broken(why: std::io::Error) -> Failure {

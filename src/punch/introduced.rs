@@ -328,7 +328,7 @@ impl Party for Introduced {
     fn handle(&mut self, now: Instant, event: Event) {
         let is_server = |flow: &Flow| Some(*flow) == self.server;
         match (event, &mut self.stage) {
-            (Event::Read(flow, octets), _) if is_server(&flow) => self.hear(now, &octets),
+            (Event::Read(flow, octets), _) if is_server(&flow) => self.hear(now, flow, &octets),
             (Event::Opened { flow, local }, _) if is_server(&flow) => self.greet(now, local),
             (Event::Ended(flow, _), _) if is_server(&flow) => self.lost(now, None),
             (Event::Failed(flow, why), _) if is_server(&flow) => self.lost(now, Some(why)),

@@ -204,6 +204,10 @@ impl Introducer {
         let room = match room {
             None => self.rooms.open(flow, ticket, near)?,
             Some(number) => {
+                // Whoever comes back while its peer is there still wants another.
+                if let Some(paired) = self.rooms.paired_waiter(number, ticket) {
+                    self.refuse(paired, Code::Replaced);
+                }
                 let before = self.rooms.claim(flow, number, ticket, near)?;
                 before.into_iter().for_each(|before| self.refuse(before, Code::Replaced));
                 number

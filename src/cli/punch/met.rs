@@ -101,16 +101,23 @@ fn written(server: &Host) -> String {
     }
 }
 
-/// What to do if the ends did not come so far as to try.
-pub fn hint(server: &Host, code: Option<&Code>) -> String {
-    let server = written(server);
+/// What to do if the ends did not come so far as to try, for this reason.
+pub fn hint(server: &Host, code: Option<&Code>, why: &str) -> String {
+    let written = written(server);
+    if why.starts_with("the rendezvous server") && !why.contains(" says: ") {
+        let [port, _] = crate::rendezvous::RENDEZVOUS_PORTS;
+        return format!(
+            "check that 'tso-probe serve' runs there and that its firewall lets port {port} in; if it \
+             has a certificate, give --tls"
+        );
+    }
     match code {
         Some(_) => format!(
-            "the other side runs 'tso-probe punch --rendezvous {server}', waits, and is told the code anew \
-             each time"
+            "the other side runs 'tso-probe punch --rendezvous {written}' and waits; it is told another \
+             code each time"
         ),
         None => {
-            format!("run it again; the other side needs the new code: --rendezvous {server} CODE")
+            format!("run it again; the other side needs the new code: --rendezvous {written} CODE")
         }
     }
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::peer::Heard;
 use super::{Introduced, KEEP_ALIVE, STREAM, Stage};
-use crate::engine::{Bind, End, Event, How, Party, Punched, Step, Unreached};
+use crate::engine::{Bind, End, Event, Flow, How, Party, Punched, Step, Unreached};
 use crate::rendezvous::introducer::{
     self as wire, Answer, Code, Lines, Proof, Request, Role, Ticket,
 };
@@ -28,9 +28,10 @@ impl Introduced {
         self.deadline = now + self.setting.wait;
     }
 
-    pub(super) fn hear(&mut self, now: Instant, octets: &[u8]) {
+    pub(super) fn hear(&mut self, now: Instant, flow: Flow, octets: &[u8]) {
         let mut rest = octets;
-        while !rest.is_empty() && self.server.is_some() {
+        // What else came is of no interest once this end has left.
+        while !rest.is_empty() && self.server == Some(flow) {
             match self.lines.take::<Answer>(rest) {
                 Ok((answer, used)) => {
                     rest = &rest[used..];
@@ -44,6 +45,9 @@ impl Introduced {
     }
 
     fn understand(&mut self, now: Instant, answer: Answer) {
+        if !self.expects(&answer) {
+            return self.fail("the rendezvous server speaks out of turn");
+        }
         match answer {
             Answer::Welcome { probes, ticket, .. } => self.welcomed(now, probes, ticket),
             Answer::Room { room, ticket } => self.waits(now, room, ticket),
@@ -54,6 +58,16 @@ impl Introduced {
             Answer::Ping { id, .. } => self.ask(&Request::Pong { id }),
             Answer::Error { code, text } => self.refused(code, &text),
             Answer::Shown { .. } | Answer::Pong { .. } => {}
+        }
+    }
+
+    /// A second pairing, for one, would be another guess at the words.
+    const fn expects(&self, answer: &Answer) -> bool {
+        match answer {
+            Answer::Welcome { .. } => matches!(self.stage, Stage::Dialling),
+            Answer::Room { .. } => matches!(self.stage, Stage::Asking),
+            Answer::Paired { .. } => matches!(self.stage, Stage::Asking | Stage::Waiting),
+            _ => true,
         }
     }
 

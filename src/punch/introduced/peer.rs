@@ -45,6 +45,12 @@ impl Peer {
         text
     }
 
+    /// How many keys were begun.
+    #[cfg(test)]
+    pub const fn meetings(&self) -> u8 {
+        self.meetings
+    }
+
     /// Takes what the peer says.
     pub fn hear(&mut self, text: &str) -> Heard {
         if let Some(handshake) = self.handshake.take() {

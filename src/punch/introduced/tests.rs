@@ -163,6 +163,48 @@ fn an_end_whose_peer_tries_no_more_ends_as_well() {
     assert!(world.now < Instant::START + Duration::from_secs(120), "{:?}", world.now);
 }
 
+/// What has come behind the last that was of interest belongs to a connection that is no more.
+#[test]
+fn a_guess_and_its_guessers_end_in_one_read_are_one_guess() {
+    let words = "1-violin-lagoon".parse::<Code>().expect("a code").words;
+    let mut waiter = Introduced::new(introduction(None, words, None));
+    let ticket = "0".repeat(32);
+    let lines = [
+        format!(
+            r#"{{"type":"welcome","version":1,"observed":"192.0.2.1:7","probes":[],"ticket":"{ticket}","time_us":1}}"#
+        ),
+        format!(r#"{{"type":"room","room":1,"ticket":"{ticket}"}}"#),
+        r#"{"type":"paired","room":1,"role":"waiter","proof":"spake2"}"#.to_owned(),
+        r#"{"type":"relay","text":"nonsense"}"#.to_owned(),
+        r#"{"type":"gone","why":"left"}"#.to_owned(),
+    ];
+    while !matches!(waiter.poll(Instant::START), Step::Wait(_)) {}
+    let octets = (lines.join("\n") + "\n").into_bytes();
+    waiter.handle(Instant::START, Event::Read(Flow(STREAM.0 - 1), octets));
+    assert!(matches!(waiter.stage, Stage::Dialling));
+}
+
+#[test]
+fn a_server_that_pairs_twice_gets_no_second_guess() {
+    let words = "1-violin-lagoon".parse::<Code>().expect("a code").words;
+    let mut joiner = Introduced::new(introduction(Some(1), words, None));
+    let flow = Flow(STREAM.0 - 1);
+    let mut hear = |line: &str| {
+        while !matches!(joiner.poll(Instant::START), Step::Wait(_) | Step::Done) {}
+        let line = format!("{line}\n").into_bytes();
+        joiner.handle(Instant::START, Event::Read(flow, line));
+        joiner.peer.meetings()
+    };
+    let ticket = "0".repeat(32);
+    let welcome = format!(
+        r#"{{"type":"welcome","version":1,"observed":"192.0.2.1:7","probes":[],"ticket":"{ticket}","time_us":1}}"#
+    );
+    assert_eq!(hear(&welcome), 0);
+    let paired = r#"{"type":"paired","room":1,"role":"joiner","proof":"spake2"}"#;
+    assert_eq!([hear(paired), hear(paired)], [1, 1]);
+    assert!(matches!(joiner.stage, Stage::Over));
+}
+
 #[test]
 fn a_server_does_not_make_its_clients_knock_at_their_own_network() {
     let [lan, mine] = ["192.168.1.1:80", "127.0.0.1:22"].map(end);

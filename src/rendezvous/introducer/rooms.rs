@@ -76,6 +76,12 @@ impl Rooms {
         Ok(Some(before))
     }
 
+    /// Who opened a room with this ticket, if another is in it as well.
+    pub fn paired_waiter(&self, number: u32, ticket: Ticket) -> Option<Flow> {
+        let room = self.rooms.get(&number)?;
+        (room.ticket == ticket && room.joiner.is_some()).then_some(room.waiter)
+    }
+
     fn settle(
         &mut self,
         flow: Flow,

@@ -81,6 +81,22 @@ fn two_meet_in_a_room_and_hear_each_other_alone() {
 }
 
 #[test]
+fn whoever_comes_back_while_its_peer_is_there_has_its_room_to_itself() {
+    let mut house = House::new();
+    house.greets(1);
+    let room = house.says(1, json!({"type": "wait"}))[0].1.clone();
+    house.greets(2);
+    house.says(2, json!({"type": "join", "room": room["room"]}));
+    house.greets(3);
+    let claim = json!({"type": "wait", "room": room["room"], "ticket": room["ticket"]});
+    let told = house.says(3, claim);
+    let of = |flow| told.iter().filter(move |(to, _)| *to == flow).map(|(_, what)| what);
+    assert_eq!(of(1).next().unwrap()["code"], "replaced");
+    assert_eq!(of(2).next().unwrap()["type"], "gone");
+    assert_eq!(of(3).collect::<Vec<_>>(), [&room]);
+}
+
+#[test]
 fn peers_learn_what_proof_the_other_brings() {
     let mut house = House::new();
     house.enters(1);
