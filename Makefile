@@ -15,7 +15,7 @@ define part
 	@echo "== $(1)"; begun=$$(date +%s); $(2) && echo "== $(1): $$(($$(date +%s) - begun)) s"
 endef
 
-.PHONY: demo test prove bench build build-packages test-packages captures picture
+.PHONY: demo test prove bench fuzz build build-packages test-packages captures picture
 
 demo: build
 	$(SUDO) $(PROBE) classify --lab
@@ -36,6 +36,10 @@ prove: build-packages test-packages
 
 bench: build-packages
 	$(CARGO) bench --locked
+
+# Feeds whatever reads what others sent with octets that nobody would send, for a minute each.
+fuzz: build-packages
+	scripts/fuzz
 
 # Writes captures/ afresh; `git diff` then shows what has changed.
 captures: build

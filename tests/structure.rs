@@ -34,7 +34,11 @@ const ORDER: [&str; 19] = [
 const LAST_TIMELESS: &str = "sim";
 
 /// Crates with the one module that imports them.
-const FENCES: [(&str, &str); 21] = [
+const FENCES: [(&str, &str); 25] = [
+    ("maud", "report"),
+    ("flate2", "os"),
+    ("hashbrown", "capture"),
+    ("smallvec", "capture"),
     ("stun_types", "wire"),
     ("etherparse", "wire"),
     ("pcap_parser", "capture"),

@@ -8,17 +8,27 @@
 //!
 //! The format is that of draft-ietf-opsawg-pcapng; link type 101 is raw IPv4 or IPv6.
 
+mod annotate;
 mod error;
 mod facts;
+mod frames;
 mod label;
+mod openings;
 mod read;
+mod screen;
+#[cfg(test)]
+pub(crate) mod testing;
 mod write;
 
 use crate::engine::Run;
 use crate::time::Duration;
 
+pub use annotate::Annotator;
 pub use error::{Error, Problem};
+pub use frames::{Flaw, FlawKind, Frame, Frames, Next};
+pub use openings::{Call, Ending, Kept, Opening, Openings};
 pub use read::read;
+pub use screen::{Batch, Screen, Surveyed, Watch};
 pub use write::write;
 
 /// What an evidence file holds.

@@ -92,13 +92,13 @@ fn frame(record: &Record, if_id: u32, at: u64, prose: Option<String>) -> Vec<u8>
     })
 }
 
-fn option(code: OptionCode, value: &[u8]) -> PcapNGOption<'_> {
+pub fn option(code: OptionCode, value: &[u8]) -> PcapNGOption<'_> {
     let len = u16::try_from(value.len()).expect("comments are kept short of an option's 64 KiB");
     PcapNGOption { code, len, value: Cow::Borrowed(value) }
 }
 
 /// Fills in type, lengths and padding.
-fn octets_of(mut block: impl ToVec) -> Vec<u8> {
+pub fn octets_of(mut block: impl ToVec) -> Vec<u8> {
     block.to_vec().expect("a vector takes all that is written to it")
 }
 
@@ -112,12 +112,12 @@ pub const INBOUND: u32 = 1;
 pub const OUTBOUND: u32 = 2;
 
 /// `if_tsresol`: a negative power of ten.
-const NANOSECONDS: u8 = 9;
+pub const NANOSECONDS: u8 = 9;
 
 /// A section length of −1.
-const LENGTH_NOT_SAID: i64 = -1;
+pub const LENGTH_NOT_SAID: i64 = -1;
 
 /// A snapshot length of 0.
 const UNLIMITED: u32 = 0;
 
-const APPLICATION: &str = concat!("tso-probe ", env!("CARGO_PKG_VERSION"));
+pub const APPLICATION: &str = concat!("tso-probe ", env!("CARGO_PKG_VERSION"));

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+use super::analyze::AnalyzeArgs;
 use super::lab_run::LabRunArgs;
 use super::os_table::OsTableArgs;
 use super::parse::{Listen, parse_count, parse_delay, parse_ports, parse_wait};
@@ -43,6 +44,9 @@ pub enum Command {
     /// Measure timing windows
     #[command(after_help = super::timing::HELP)]
     Timing(TimingArgs),
+    /// Explain captures: who opened how, and why a punch failed
+    #[command(after_help = super::analyze::HELP)]
+    Analyze(AnalyzeArgs),
     /// Tell by which rules this host and its NAT choose ports, and which come next
     #[command(after_help = super::ports::HELP)]
     Ports(PortsArgs),

@@ -28,12 +28,24 @@ pub fn check(path: &Path) -> Result<(), Failure> {
 /// # Errors
 /// If it cannot be written; then a file that was there before is still the old one.
 pub fn save(path: &Path, octets: &[u8]) -> Result<(), Failure> {
+    save_as_it_comes(path, |file| file.write_all(octets))
+}
+
+/// The same, of octets that need not be at hand at once.
+///
+/// # Errors
+/// If it cannot be written, or what writes it fails.
+pub fn save_as_it_comes(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<(), Failure> {
     // A device or pipe must be written to, not replaced.
     if is_special(path) {
-        return fs::write(path, octets).map_err(|why| failure(path, &why));
+        let opened = File::options().write(true).open(path);
+        return opened.and_then(|mut file| write(&mut file)).map_err(|why| failure(path, &why));
     }
     let temporary = temporary(path);
-    let saved = fill(&temporary, octets).and_then(|()| fs::rename(&temporary, path));
+    let saved = fill(&temporary, write).and_then(|()| fs::rename(&temporary, path));
     saved.map_err(|why| {
         // It may never have come to be.
         let _ = fs::remove_file(&temporary);
@@ -41,9 +53,9 @@ pub fn save(path: &Path, octets: &[u8]) -> Result<(), Failure> {
     })
 }
 
-fn fill(path: &Path, octets: &[u8]) -> io::Result<()> {
+fn fill(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     let mut file = create(path)?;
-    file.write_all(octets)?;
+    write(&mut file)?;
     give_away(&file)?;
     file.sync_all()
 }

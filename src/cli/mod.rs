@@ -1,5 +1,6 @@
 //! The command line: arguments → a validated [`Request`], its dispatch, and an exit code.
 
+mod analyze;
 mod args;
 mod config;
 mod doctor;

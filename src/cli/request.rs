@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use super::analyze::Analyze;
 use super::args::{
     ClassifyArgs, Command, CommandLine, DoctorArgs, LabCommand, ShellArgs, StunArgs,
 };
@@ -56,6 +57,10 @@ pub enum Request {
     LabRun(Box<LabRun>),
     /// Print the schema of `lab run`'s JSON.
     LabRunSchema,
+    /// Explain captures.
+    Analyze(Analyze),
+    /// Print the schema of `analyze`'s JSON.
+    AnalyzeSchema,
     /// Tell by which rules ports are chosen.
     Ports(Ports),
     /// Print the schema of `ports`' JSON.
@@ -240,6 +245,8 @@ impl Request {
             Command::Punch(args) => Self::Punch(Box::new(Punch::new(*args)?)),
             Command::Timing(args) if args.json_schema => Self::TimingSchema,
             Command::Timing(args) => Self::CrossingWindows(CrossingWindows::new(args)?),
+            Command::Analyze(args) if args.json_schema => Self::AnalyzeSchema,
+            Command::Analyze(args) => Self::Analyze(Analyze::new(args)),
             Command::Ports(args) if args.json_schema => Self::PortsSchema,
             Command::Ports(args) => Self::Ports(Ports::new(args)?),
             Command::Doctor(args) if args.json_schema => Self::DoctorSchema,

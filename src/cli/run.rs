@@ -39,6 +39,8 @@ pub fn dispatch(request: &Request) -> Result<Exit, Failure> {
         Request::DoctorSchema => show(&format!("{:#}\n", report::doctor_schema())),
         Request::LabRun(request) => return super::lab_run::lab_run(request),
         Request::LabRunSchema => show(&format!("{:#}\n", report::lab_run_schema())),
+        Request::Analyze(request) => return super::analyze::analyze(request),
+        Request::AnalyzeSchema => show(&format!("{:#}\n", report::analyze_schema())),
         Request::Ports(request) => return super::ports::ports(request),
         Request::PortsSchema => show(&format!("{:#}\n", report::ports_schema())),
         Request::LabPlacements(request) => return super::placements::placements(request),

@@ -8,14 +8,15 @@ use std::{
 
 use pcap::{Active, Precision};
 
-use super::{Error, Kind, Result, link_layer};
+use super::{Error, Kind, Result};
+use crate::wire::link::{self, LinkType};
 
 /// A live capture that never blocks. It sees inbound packets before this
 /// host's packet filter does and outbound packets after it.
 pub struct Capture {
     pcap: pcap::Capture<Active>,
     interface: String,
-    link: link_layer::LinkType,
+    link: LinkType,
     packet: Vec<u8>,
 }
 
@@ -53,7 +54,7 @@ impl Capture {
         pcap.filter(filter, true)
             .map_err(|e| Error::text("use the capture filter", format!("`{filter}`"), e))?;
         let number = pcap.get_datalink().0;
-        let link = link_layer::LinkType::from_number(number).ok_or_else(|| {
+        let link = LinkType::from_number(number).ok_or_else(|| {
             let why = format!("its link layer (type {number}) is unknown");
             Error::text("capture on", interface, why).of_kind(Kind::Unsupported)
         })?;
@@ -71,7 +72,8 @@ impl Capture {
                 Err(pcap::Error::TimeoutExpired) => return Ok(None),
                 Err(e) => return Err(failed("capture on", &self.interface, &e)),
             };
-            if let Some(packet) = self.link.ip_packet(frame.data) {
+            let packet = self.link.ip_packet(frame.data).and_then(link::without_padding);
+            if let Some(packet) = packet {
                 self.packet.clear();
                 self.packet.extend_from_slice(packet);
                 break time_of(frame.header);

@@ -2,12 +2,15 @@
 //!
 //! [`Masker`] takes the addresses out of a verdict and its evidence alike.
 
+mod analyze;
 mod doctor;
 mod json;
+mod ladder;
 mod mask;
 mod meetings;
 mod os_table;
 mod placements;
+mod picture;
 mod ports;
 mod presets;
 mod progress;
@@ -18,6 +21,10 @@ mod table;
 mod timing;
 pub mod words;
 
+pub use analyze::{
+    Analysis, CaptureAccount, analyze_page, analyze_schema, analyze_text, closing_json,
+    connection_json, connection_picture, connection_text, opening_json, remarks,
+};
 pub use doctor::{doctor_json, doctor_schema, doctor_table};
 pub use json::{SCHEMA, json, schema};
 pub use mask::Masker;

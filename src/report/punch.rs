@@ -1,21 +1,19 @@
 //! What `punch` answers: prose and a ladder, JSON, and a picture.
 
 mod foreseen;
-mod ladder;
-mod picture;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
 pub use foreseen::failed as punch_failed;
-pub use picture::picture as punch_picture;
 
 use super::json::{object, schema_of};
+use super::ladder::Ladder;
+use super::picture::picture;
 use super::table::{titled, wrapped};
 use crate::tcp::{Opening, Outcome, Side};
 use crate::verdict::{Attempt, Diagnosis, Foreseen, Measured, PunchVerdict, Socket, Testimony};
-use ladder::Ladder;
 
 /// The schema's name; the number rises with every change that a reader may trip over.
 const SCHEMA: &str = "tso-probe/punch/1";
@@ -83,7 +81,7 @@ pub fn punch_text(verdict: &PunchVerdict, width: u16) -> String {
     let troubles = verdict.troubles.iter().map(|trouble| prose(format!("- {trouble}")));
     let parts = [
         prose(headline(verdict)),
-        Ladder::of(verdict).text(width),
+        Ladder::of_punch(verdict).text(width),
         prose(witnesses(verdict)),
         prose(verdict.foreseen.as_ref().map_or(String::new(), foreseen::expected)),
         prose(timing(verdict)),
@@ -145,6 +143,27 @@ pub fn opening_in_words(opening: Opening) -> &'static str {
         Opening::SplitHandshake => "open by a split handshake: a SYN was answered with a SYN",
         Opening::Unknown | Opening::None => "open; how it was opened was not seen",
     }
+}
+
+/// The ladder of a punch as an SVG document.
+pub fn punch_picture(verdict: &PunchVerdict) -> String {
+    let headline = match verdict.outcome {
+        Outcome::Open => opening_in_words(verdict.opening).to_owned(),
+        _ => verdict.diagnosis.as_ref().map_or("not open".to_owned(), |why| {
+            let because: String = why.because.chars().take(90).collect();
+            format!("not open: {because}")
+        }),
+    };
+    picture(&Ladder::of_punch(verdict), &headline, &caption(verdict))
+}
+
+fn caption(verdict: &PunchVerdict) -> String {
+    let timing = &verdict.timing;
+    let skew = timing.skew_us.map(|skew| format!("departures {} apart", time(skew.abs())));
+    let window = timing.crossing_window_us.map(|window| format!("window ±{}", time(window)));
+    let times = Some("times in ms after the agreed moment".to_owned());
+    let parts: Vec<_> = times.into_iter().chain(skew).chain(window).collect();
+    parts.join(" · ")
 }
 
 fn witnesses(verdict: &PunchVerdict) -> String {

@@ -13,5 +13,7 @@ mod words;
 
 pub use host::{Host, Profile};
 pub use sockets::{Path, opening_of};
-pub use witness::{Sighting, Testimony, Transition, Vantage, Vantages, witness};
+pub use witness::{
+    Passing, Post, Sighting, Testimony, Transition, Vantage, Vantages, onlooker, witness,
+};
 pub use words::{Opening, Outcome, Side, State};

@@ -8,8 +8,10 @@
 //! A vantage is taken to have seen every packet of its interface, in order. No clock is compared with
 //! another: what counts is the order at each interface alone.
 
+mod onlooker;
 mod view;
 
+pub use onlooker::{Passing, Post, onlooker};
 use view::View;
 
 use super::arrival::{Arrival, named};

@@ -6,6 +6,7 @@
 mod by_stun;
 mod clash;
 mod crossing;
+mod explain;
 mod filtering;
 mod finding;
 mod hairpin;
@@ -28,6 +29,10 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+pub use explain::{
+    Confidence, Connection, ConnectionOutcome, Diagnosed, OpeningCause, PassedLine, SeenAt, Tally,
+    explain,
+};
 pub use finding::{
     Answered, BlockedAt, FilteringFinding, Finding, Findings, Frame, NoDetails, OnPortClash, Ports,
     Prediction, Proof, Unknown, UnsolicitedSynFinding,

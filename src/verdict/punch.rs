@@ -9,7 +9,7 @@ mod timing;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-pub use diagnosis::{Cause, Diagnosis};
+pub use diagnosis::{Cause, Diagnosis, meaning as icmp_meaning};
 pub use foreseen::Foreseen;
 pub use timing::{Measured, Timing};
 

@@ -6,7 +6,10 @@
 
 mod codec;
 pub mod control;
+pub mod glance;
 mod icmp;
+mod lax;
+pub mod link;
 mod segment;
 pub mod stun;
 mod text;
@@ -16,6 +19,7 @@ use std::sync::Arc;
 
 pub use codec::{DecodeError, Layer, decode, encode, ipv4_checksums_hold};
 pub use icmp::{Icmp, Quote};
+pub use lax::decode_lax;
 pub use segment::{Flags, Options, Segment, Seq, TcpOption};
 pub use text::ParseError;
 

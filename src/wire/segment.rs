@@ -74,6 +74,11 @@ impl Segment {
         self.flags.contains(Flags::SYN | Flags::ACK)
     }
 
+    /// Whether it carries a SACK option (RFC 2018 §3, kind 5).
+    pub fn has_sack(&self) -> bool {
+        self.options.iter().any(|option| matches!(option, TcpOption::Other { kind: 5, .. }))
+    }
+
     /// A reset.
     pub fn is_reset(&self) -> bool {
         self.flags.contains(Flags::RST)

@@ -275,18 +275,51 @@ impl<'a> View<'a> {
     /// How this side changed state. The other's changes have no time here, and are left out.
     pub fn states(&self) -> Vec<Transition> {
         let sent = self.bare_syns(false).next();
-        let mut from = if sent.is_some() { State::Closed } else { State::Listen };
-        let steps = [
+        self.transitions([
             (sent, State::SynSent),
             (self.received(), State::SynReceived),
             (self.established(), State::Established),
-        ];
+        ])
+    }
+
+    fn transitions(&self, steps: [(Option<Seen<'a>>, State); 3]) -> Vec<Transition> {
+        let mut from = if steps[0].0.is_some() { State::Closed } else { State::Listen };
         let known = steps.into_iter().filter_map(|(cause, to)| Some((cause?, to)));
         let transitions = known.map(|(cause, to)| {
             let from = std::mem::replace(&mut from, to);
             Transition { side: self.side, from, to, at: cause.at, frame: cause.frame }
         });
         transitions.collect()
+    }
+
+    /// How this side changed state, as far as what it sent shows it to anybody: by then it had.
+    pub fn shown_states(&self) -> Vec<Transition> {
+        let sent = self.bare_syns(false).next();
+        let received = self.answer().filter(|seen| seen.segment.is_syn_ack());
+        self.transitions([
+            (sent, State::SynSent),
+            (received, State::SynReceived),
+            (self.shows_established(received.is_some()), State::Established),
+        ])
+    }
+
+    /// The first segment that only an established end sends.
+    fn shows_established(&self, was_in_syn_received: bool) -> Option<Seen<'a>> {
+        let peer = self.peer?;
+        let is_past = |segment: &Segment| {
+            // In SYN-RECEIVED a bare ACK may be a challenge (RFC 5961 §4.2).
+            let is_of_use = !segment.payload.is_empty() || segment.flags.contains(Flags::FIN);
+            !was_in_syn_received || is_of_use || segment.has_sack()
+        };
+        self.sent().find(|seen| {
+            let is_syn = seen.segment.flags.contains(Flags::SYN);
+            !is_syn && peer.is_acknowledged_by(seen.segment) && is_past(seen.segment)
+        })
+    }
+
+    /// Whether it sent a SYN without ACK in this attempt.
+    pub fn has_sent_bare_syn(&self) -> bool {
+        self.bare_syns(false).next().is_some()
     }
 
     /// What came of the attempt, as far as was seen here.

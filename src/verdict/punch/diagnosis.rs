@@ -328,8 +328,8 @@ const fn in_words(why: Miss) -> &'static str {
     }
 }
 
-/// RFC 792, RFC 1812 §5.2.7.1, RFC 4443 §3.1.
-const fn meaning(by: IpAddr, kind: u8, code: u8) -> &'static str {
+/// What an ICMP error means, in words (RFC 792, RFC 1812 §5.2.7.1, RFC 4443 §3.1).
+pub const fn meaning(by: IpAddr, kind: u8, code: u8) -> &'static str {
     match (by.is_ipv4(), kind, code) {
         (true, 3, 0) | (false, 1, 0) => ", network unreachable",
         (true, 3, 1) | (false, 1, 3) => ", host unreachable",

@@ -1,7 +1,7 @@
 //! Who sent what when, and how the states changed: the rows of a ladder, and the ladder as text.
 
 use crate::tcp::{Side, State};
-use crate::verdict::{PunchVerdict, StateSource, TraceLine};
+use crate::verdict::{Connection, PunchVerdict, StateSource, TraceLine};
 use crate::wire::{Body, Flags, Icmp, Segment};
 
 /// The rows of a ladder, in order of time.
@@ -31,16 +31,32 @@ pub enum What {
 }
 
 impl Ladder {
-    pub fn of(verdict: &PunchVerdict) -> Self {
-        let mut rows: Vec<_> = verdict.trace.iter().map(packet).chain(states(verdict)).collect();
-        rows.sort_by(|one, other| one.at_us.total_cmp(&other.at_us));
-        let left_out = rows.len().saturating_sub(MOST_ROWS);
-        rows.truncate(MOST_ROWS);
+    /// Of a punch: each packet at the end that saw it.
+    pub fn of_punch(verdict: &PunchVerdict) -> Self {
+        let (rows, left_out) = rows(verdict.trace.iter().map(packet).chain(states(verdict)));
         let ends: Vec<_> =
             verdict.ends.iter().map(|end| (end.side, end.local.to_string())).collect();
         let alone = verdict.ends.first().filter(|_| verdict.ends.len() == 1);
         let peer = alone.map(|end| end.remote.unwrap_or(end.aimed_at).to_string());
         Self { ends, peer, rows, left_out }
+    }
+
+    /// Of a connection in a capture: where that was made its packets have a time, and nowhere else, so
+    /// each leads across.
+    pub fn of_connection(connection: &Connection) -> Self {
+        let packets = connection.trace.iter().map(|line| {
+            let what = label(&line.packet.body);
+            let what = if line.from == Side::A { What::Left(what) } else { What::Came(what) };
+            Row { at_us: line.at_us, side: Side::A, what }
+        });
+        let became = connection.states.iter().map(|change| Row {
+            at_us: change.at_us,
+            side: change.side,
+            what: What::Became(change.to),
+        });
+        let (rows, left_out) = rows(packets.chain(became));
+        let ends = vec![(Side::A, connection.a.to_string())];
+        Self { ends, peer: Some(connection.b.to_string()), rows, left_out }
     }
 
     /// In this many columns.
@@ -89,6 +105,15 @@ impl Ladder {
         };
         format!("{:>TIME$.3}  {}", row.at_us / 1_000.0, text.trim_end())
     }
+}
+
+/// In order of time, and how many more there were than a ladder has.
+fn rows(all: impl Iterator<Item = Row>) -> (Vec<Row>, usize) {
+    let mut rows: Vec<_> = all.collect();
+    rows.sort_by(|one, other| one.at_us.total_cmp(&other.at_us));
+    let left_out = rows.len().saturating_sub(MOST_ROWS);
+    rows.truncate(MOST_ROWS);
+    (rows, left_out)
 }
 
 fn arrow(what: &str, reach: usize, tail: &str, head: &str) -> String {

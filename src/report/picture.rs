@@ -4,13 +4,11 @@ use svg::Document;
 use svg::node::element::{Group, Line, Polygon, Rectangle, Style, Text};
 
 use super::ladder::{Ladder, Row, What};
-use super::{opening_in_words, time};
-use crate::tcp::{Outcome, Side, State};
-use crate::verdict::PunchVerdict;
+use super::punch;
+use crate::tcp::{Side, State};
 
-/// The ladder of a punch as an SVG document.
-pub fn picture(verdict: &PunchVerdict) -> String {
-    let ladder = Ladder::of(verdict);
+/// A ladder as an SVG document, between a headline and a caption.
+pub fn picture(ladder: &Ladder, headline: &str, caption: &str) -> String {
     let places = places(&ladder.rows);
     let bottom = places.last().copied().unwrap_or(TOP) + 50.0;
     let mut drawing = Document::new()
@@ -20,14 +18,14 @@ pub fn picture(verdict: &PunchVerdict) -> String {
         .set("font-size", 13)
         .add(Style::new(STYLE))
         .add(Rectangle::new().set("width", "100%").set("height", "100%").set("class", "ground"))
-        .add(heading(verdict));
+        .add(Group::new().add(text(MIDDLE, 26.0, "middle", "title", headline)));
     for side in [Side::A, Side::B] {
-        drawing = drawing.add(lifeline(&ladder, side, &places, bottom));
+        drawing = drawing.add(lifeline(ladder, side, &places, bottom));
     }
     for (row, y) in ladder.rows.iter().zip(&places) {
-        drawing = drawing.add(drawn(row, *y, &ladder, &places));
+        drawing = drawing.add(drawn(row, *y, ladder, &places));
     }
-    drawing.add(text(MIDDLE, bottom + 22.0, "middle", "faint", &caption(verdict))).to_string()
+    drawing.add(text(MIDDLE, bottom + 22.0, "middle", "faint", caption)).to_string()
 }
 
 /// Where the rows are drawn: further apart the more time lies between them, within limits.
@@ -42,27 +40,6 @@ fn places(rows: &[Row]) -> Vec<f64> {
         y
     };
     rows.iter().map(place).collect()
-}
-
-fn heading(verdict: &PunchVerdict) -> Group {
-    let headline = match verdict.outcome {
-        Outcome::Open => opening_in_words(verdict.opening).to_owned(),
-        _ => verdict.diagnosis.as_ref().map_or("not open".to_owned(), |why| {
-            let because: String = why.because.chars().take(90).collect();
-            format!("not open: {because}")
-        }),
-    };
-    let title = text(MIDDLE, 26.0, "middle", "title", &headline);
-    Group::new().add(title)
-}
-
-fn caption(verdict: &PunchVerdict) -> String {
-    let timing = &verdict.timing;
-    let skew = timing.skew_us.map(|skew| format!("departures {} apart", time(skew.abs())));
-    let window = timing.crossing_window_us.map(|window| format!("window ±{}", time(window)));
-    let times = Some("times in ms after the agreed moment".to_owned());
-    let parts: Vec<_> = times.into_iter().chain(skew).chain(window).collect();
-    parts.join(" · ")
 }
 
 const fn x_of(side: Side) -> f64 {
@@ -80,7 +57,7 @@ fn lifeline(ladder: &Ladder, side: Side, places: &[f64], bottom: f64) -> Group {
     let name = own.or_else(|| ladder.peer.clone()).unwrap_or_default();
     let anchor = if side == Side::A { "start" } else { "end" };
     let name_x = if side == Side::A { 20.0 } else { WIDTH - 20.0 };
-    let name = format!("{} {name}", super::name(side));
+    let name = format!("{} {name}", punch::name(side));
     let line = Line::new().set("x1", x).set("x2", x).set("y1", TOP).set("y2", bottom);
     let line = line.set("class", if is_seen { "life" } else { "life unseen" });
     let mut group = Group::new().add(text(name_x, 56.0, anchor, "end", &name)).add(line);

@@ -1,0 +1,254 @@
+//! Packets → openings: which belong to which attempt to open a connection, in bounded memory however
+//! many openings are under way.
+
+mod due;
+mod flow;
+mod recent;
+mod table;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+pub use flow::{Ending, Kept, Opening};
+pub use recent::Call;
+
+use super::screen::{Batch, Item, Watch, salt};
+use crate::wire::decode_lax;
+use crate::wire::glance::{self, Ends, Glance, RST, SYN, Segment, glance};
+use due::Queues;
+use flow::Flow;
+use recent::Recent;
+use table::{Key, Table};
+
+/// The openings of a capture. Hand in its packets, and take out what is decided.
+#[derive(Debug)]
+pub struct Openings {
+    watch: Arc<Watch>,
+    table: Table,
+    queues: Queues,
+    /// Who called whom of late: a punch that aims at the wrong port is two connections.
+    recent: Recent,
+    ready: VecDeque<Opening>,
+    /// Room for the packets of openings to come.
+    spare: Vec<Vec<Kept>>,
+    strays: u64,
+    unfinished: u64,
+    most: usize,
+    /// The latest time of a packet.
+    now: u64,
+}
+
+impl Openings {
+    /// No openings yet, of which at most so many may be under way at once. Whoever hands in the packets
+    /// has the other half of the watch.
+    pub fn new(most: usize, watch: Arc<Watch>) -> Self {
+        Self {
+            watch,
+            table: Table::default(),
+            queues: Queues::default(),
+            recent: Recent::default(),
+            ready: VecDeque::new(),
+            spare: Vec::new(),
+            strays: 0,
+            unfinished: 0,
+            most,
+            now: 0,
+        }
+    }
+
+    /// Takes packets.
+    pub fn take(&mut self, batch: &Batch) {
+        for item in &batch.items {
+            let packet = batch.packet(item);
+            match glance(packet) {
+                Glance::Tcp(seen) => self.take_segment(item, packet, seen),
+                _ => self.take_icmp(item, packet),
+            }
+        }
+    }
+
+    /// So much time has passed, with or without packets that may matter: what has been quiet for long
+    /// enough is decided. Of a file, whose end will come, nobody need call this; what is a little out of
+    /// order would then depend on when it is called.
+    pub fn time_goes_on(&mut self, latest: u64) {
+        self.pass(latest.saturating_sub(DISORDER));
+    }
+
+    /// What is decided by now: an opening once nothing of it has come for a while.
+    pub fn decided(&mut self) -> Option<Opening> {
+        self.ready.pop_front()
+    }
+
+    /// Takes back an opening that has been dealt with, for the room that it has.
+    pub fn take_back(&mut self, opening: Opening) {
+        let mut room = opening.packets;
+        if self.spare.len() < MOST_SPARE {
+            room.clear();
+            self.spare.push(room);
+        }
+    }
+
+    /// The capture has ended, then: all that is left is decided, in the order in which it began.
+    pub fn end(&mut self, last: u64) {
+        self.now = self.now.max(last);
+        let mut left: Vec<_> = self.table.drain().collect();
+        left.sort_by_key(Flow::first_frame);
+        for flow in left {
+            self.ready_with(flow, Ending::CaptureEnded);
+        }
+    }
+
+    /// How many resets and ICMP errors there were of connections whose opening is not in the capture.
+    pub const fn strays(&self) -> u64 {
+        self.strays
+    }
+
+    /// How many openings were given up since too many were under way.
+    pub const fn unfinished(&self) -> u64 {
+        self.unfinished
+    }
+
+    fn take_segment(&mut self, item: &Item, packet: &[u8], seen: Segment) {
+        let key = Key { ends: Ends::of(seen.source, seen.destination), interface: item.interface };
+        let hash = glance::hash(seen.source, seen.destination) ^ salt(item.interface);
+        let is_syn = seen.flags & SYN != 0;
+        // Which other packets come depends on how late the watch is, what is made of them must not: one
+        // that is not wanted does not even tell the time.
+        if seen.flags & (SYN | RST) == 0 && !self.wants(hash, key) {
+            return;
+        }
+        self.pass(item.at);
+        if seen.flags & (SYN | RST) == 0 && !self.wants(hash, key) {
+            return;
+        }
+        if is_syn {
+            self.recent.heard(seen.source, glance::ttl(packet));
+        }
+        match self.table.find(hash, key) {
+            Some(slot) => {
+                let kept = Kept::segment(item, packet, seen);
+                let is_over = self.table.flow_mut(slot).is_over_by(&kept);
+                if is_over {
+                    let ended = self.table.remove(slot);
+                    self.ready_with(ended, Ending::Decided);
+                    self.begin(item, hash, key, seen, kept);
+                    return;
+                }
+                self.go_on(slot, kept, seen);
+            }
+            None if is_syn => {
+                self.begin(item, hash, key, seen, Kept::segment(item, packet, seen));
+            }
+            None => self.strays += u64::from(seen.flags & RST != 0),
+        }
+    }
+
+    /// Whether segments of that connection without SYN and RST are wanted.
+    fn wants(&self, hash: u64, key: Key) -> bool {
+        let flow = self.table.find(hash, key).and_then(|slot| self.table.flow(slot));
+        flow.is_some_and(|flow| flow.is_watched)
+    }
+
+    fn go_on(&mut self, slot: u32, kept: Kept, seen: Segment) {
+        let at = kept.at;
+        let flow = self.table.flow_mut(slot);
+        let before = flow.phase;
+        flow.take(kept, seen.source);
+        self.queues.renew(slot, flow.due_after(at), before, flow);
+        if seen.flags & SYN != 0 {
+            // It was counted when it was read; a flow counts once.
+            if std::mem::replace(&mut flow.is_watched, true) {
+                self.watch.remove(flow.hash);
+            }
+            self.queues.watch(slot, at.saturating_add(WATCHED), flow);
+        }
+        if flow.is_done_for_now(seen.flags & RST != 0) {
+            unwatch(&self.watch, flow);
+        }
+    }
+
+    /// The SYN that begins it counts in the watch from now on as an opening under way.
+    fn begin(&mut self, item: &Item, hash: u64, key: Key, seen: Segment, kept: Kept) {
+        if self.table.len() >= self.most {
+            self.evict();
+        }
+        if kept.is_bare_syn() {
+            self.recent.called(seen.source, seen.destination, item);
+        }
+        let room = self.spare.pop().unwrap_or_default();
+        let slot = self.table.insert(Flow::begin(hash, key, seen, kept, room));
+        let flow = self.table.flow_mut(slot);
+        self.queues.begin(slot, flow.due_after(item.at), flow);
+        self.queues.watch(slot, item.at.saturating_add(WATCHED), flow);
+    }
+
+    /// An ICMP error is of the connection whose packet it quotes.
+    fn take_icmp(&mut self, item: &Item, packet: &[u8]) {
+        let Ok(error) = decode_lax(packet, item.length as usize) else { return };
+        let Some(icmp) = error.icmp_error() else { return };
+        self.pass(item.at);
+        let (from, to) = (icmp.quote.source.into(), icmp.quote.destination.into());
+        let hash = glance::hash(from, to) ^ salt(item.interface);
+        let key = Key { ends: Ends::of(from, to), interface: item.interface };
+        let Some(slot) = self.table.find(hash, key) else {
+            self.strays += 1;
+            return;
+        };
+        let flow = self.table.flow_mut(slot);
+        let before = flow.phase;
+        flow.take(Kept::icmp(item, packet, icmp), to);
+        self.queues.renew(slot, flow.due_after(item.at), before, flow);
+    }
+
+    /// Time goes on: what has been quiet for long enough is decided.
+    fn pass(&mut self, at: u64) {
+        self.now = self.now.max(at);
+        while let Some(slot) = self.queues.next_unwatched(self.now, &mut self.table) {
+            unwatch(&self.watch, self.table.flow_mut(slot));
+        }
+        while let Some(slot) = self.queues.next_due(self.now, &self.table) {
+            let flow = self.table.remove(slot);
+            self.ready_with(flow, Ending::Decided);
+        }
+    }
+
+    /// Gives up the opening of which nothing has come for longest.
+    fn evict(&mut self) {
+        let Some(slot) = self.queues.quietest(&self.table) else { return };
+        let flow = self.table.remove(slot);
+        let ending = if flow.has_end() { Ending::Decided } else { Ending::Unfinished };
+        self.unfinished += u64::from(ending == Ending::Unfinished);
+        self.ready_with(flow, ending);
+    }
+
+    fn ready_with(&mut self, mut flow: Flow, ending: Ending) {
+        unwatch(&self.watch, &mut flow);
+        let related = if flow.may_be_related() {
+            self.recent.of(flow.a(), flow.b(), flow.key.interface)
+        } else {
+            Vec::new()
+        };
+        let heard = [self.recent.ttl(flow.a()), self.recent.ttl(flow.b())];
+        let opening = flow.into_opening(ending, related, self.now);
+        self.ready.push_back(Opening { heard, ..opening });
+    }
+}
+
+/// As many as are decided at a time.
+const MOST_SPARE: usize = 1_024;
+
+fn unwatch(watch: &Watch, flow: &mut Flow) {
+    if std::mem::replace(&mut flow.is_watched, false) {
+        watch.remove(flow.hash);
+    }
+}
+
+/// What answers a SYN or a SYN,ACK without being one comes as soon as that; what comes later tells
+/// nothing of the opening.
+const WATCHED: u64 = 3_000_000_000;
+
+/// Captures of several queues or cores are out of order by milliseconds.
+const DISORDER: u64 = 1_000_000_000;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,105 @@
+//! When openings are decided, and until when they are watched: a queue for each span that is waited, so
+//! that whoever comes later is due later.
+
+use std::collections::VecDeque;
+
+use super::flow::{Flow, Phase};
+use super::table::Table;
+
+/// Who is due when.
+#[derive(Debug, Default)]
+pub struct Queues {
+    opening: VecDeque<Entry>,
+    settled: VecDeque<Entry>,
+    watched: VecDeque<Entry>,
+    /// How many entries there have been: an entry of a flow that is gone is of no other one.
+    turns: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    slot: u32,
+    turn: u32,
+    due: u64,
+}
+
+impl Queues {
+    /// A new flow is due then.
+    pub fn begin(&mut self, slot: u32, due: u64, flow: &mut Flow) {
+        flow.due = due;
+        self.put(slot, flow);
+        flow.born = flow.turn;
+    }
+
+    /// A flow is due at another time than before. Its entry is moved once its turn comes, unless it now
+    /// waits for the other span.
+    pub fn renew(&mut self, slot: u32, due: u64, before: Phase, flow: &mut Flow) {
+        flow.due = due;
+        if flow.phase != before {
+            self.put(slot, flow);
+        }
+    }
+
+    fn put(&mut self, slot: u32, flow: &mut Flow) {
+        self.turns = self.turns.wrapping_add(1);
+        flow.turn = self.turns;
+        let entry = Entry { slot, turn: flow.turn, due: flow.due };
+        match flow.phase {
+            Phase::Opening => self.opening.push_back(entry),
+            Phase::Settled => self.settled.push_back(entry),
+        }
+    }
+
+    /// A flow is watched until then.
+    pub fn watch(&mut self, slot: u32, until: u64, flow: &mut Flow) {
+        flow.watched_until = until;
+        if !flow.has_watch_entry {
+            flow.has_watch_entry = true;
+            self.watched.push_back(Entry { slot, turn: flow.born, due: until });
+        }
+    }
+
+    /// A flow that need not be watched any more, if there is one.
+    pub fn next_unwatched(&mut self, now: u64, table: &mut Table) -> Option<u32> {
+        loop {
+            let entry = *self.watched.front().filter(|entry| entry.due <= now)?;
+            self.watched.pop_front();
+            let Some(flow) = table.get_mut(entry.slot).filter(|flow| flow.born == entry.turn)
+            else {
+                continue;
+            };
+            if flow.watched_until <= entry.due {
+                flow.has_watch_entry = false;
+                return Some(entry.slot);
+            }
+            self.watched.push_back(Entry { due: flow.watched_until, ..entry });
+        }
+    }
+
+    /// A flow that is due, if there is one.
+    pub fn next_due(&mut self, now: u64, table: &Table) -> Option<u32> {
+        next(&mut self.settled, now, table).or_else(|| next(&mut self.opening, now, table))
+    }
+
+    /// The flow that is due next, whenever that is.
+    pub fn quietest(&mut self, table: &Table) -> Option<u32> {
+        next(&mut self.settled, u64::MAX, table)
+            .or_else(|| next(&mut self.opening, u64::MAX, table))
+    }
+}
+
+fn next(queue: &mut VecDeque<Entry>, now: u64, table: &Table) -> Option<u32> {
+    // Each entry is looked at once, lest one that is moved comes round again.
+    for _ in 0..queue.len() {
+        let entry = *queue.front().filter(|entry| entry.due <= now)?;
+        queue.pop_front();
+        let Some(flow) = table.flow(entry.slot).filter(|flow| flow.turn == entry.turn) else {
+            continue;
+        };
+        if flow.due <= entry.due {
+            return Some(entry.slot);
+        }
+        queue.push_back(Entry { due: flow.due, ..entry });
+    }
+    None
+}

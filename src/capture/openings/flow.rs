@@ -1,0 +1,340 @@
+//! What is kept of one opening while it is under way, and what is left of it.
+
+use smallvec::SmallVec;
+
+use super::recent::Call;
+use super::table::Key;
+use crate::capture::screen::Item;
+use crate::wire::glance::{self, ACK, End, FIN, RST, SYN, Segment};
+use crate::wire::{self, DecodeError, Endpoint, Icmp, Packet};
+
+/// One attempt, or several, to open a connection between two endpoints.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opening {
+    /// The end whose packet was seen first; of a SYN,ACK, the one that it goes to.
+    pub a: Endpoint,
+    /// The other end.
+    pub b: Endpoint,
+    /// On which interface of the capture it was seen.
+    pub interface: u32,
+    /// What was kept, in the order of the capture.
+    pub packets: Vec<Kept>,
+    /// How many more there were.
+    pub left_out: u64,
+    /// Why it was decided.
+    pub ending: Ending,
+    /// SYNs to or from an end of it that belong to other connections.
+    pub related: Vec<Call>,
+    /// The TTL of the last SYN or SYN,ACK from the address of a, and of b, in whatever connection.
+    pub heard: [Option<u8>; 2],
+    /// When it was decided, in nanoseconds since 1970.
+    pub decided_at: u64,
+}
+
+impl Opening {
+    /// Whether it is the opening that nearly all are: a SYN, a SYN,ACK that answers it, and the
+    /// acknowledgement of that, and nothing else.
+    pub fn is_plain(&self) -> bool {
+        let Some(syn) = self.packets.first().filter(|first| first.is_bare_syn()) else {
+            return false;
+        };
+        let Some(answer) = self.packets.iter().find(|kept| kept.is_syn_ack()) else { return false };
+        let begins = answer.ack == syn.seq.wrapping_add(1) && !answer.from_a && syn.payload == 0;
+        let fits = |kept: &Kept| match kept.flags & (SYN | RST | ACK) {
+            SYN => kept.from_a && kept.seq == syn.seq,
+            // One that is repeated may have lost the acknowledgement.
+            SYN_ACK => kept.frame == answer.frame,
+            // What came before it answers another, which was not captured.
+            ACK if kept.frame < answer.frame => false,
+            ACK => kept.from_a || kept.seq.wrapping_sub(answer.seq) < BEGINNING,
+            _ => false,
+        };
+        let completes = |kept: &Kept| {
+            let is_last = kept.flags & (SYN | ACK) == ACK && kept.from_a;
+            is_last && kept.ack == answer.seq.wrapping_add(1)
+        };
+        begins
+            && self.left_out == 0
+            && self.packets.iter().all(fits)
+            && self.packets.iter().any(completes)
+            && self.a != self.b
+    }
+}
+
+/// Why an opening was decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Nothing of it came any more.
+    Decided,
+    /// It was given up, since too many were under way.
+    Unfinished,
+    /// The capture ended before it was quiet for long enough.
+    CaptureEnded,
+}
+
+/// A packet of an opening: its headers, as they were captured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Its number in the capture, from 1.
+    pub frame: u64,
+    /// When, in nanoseconds since 1970.
+    pub at: u64,
+    /// Whether it came in where it was captured, if that is known.
+    pub inbound: Option<bool>,
+    /// Whether it is from the end called a; of an ICMP error, whether it is about a packet to that end.
+    pub from_a: bool,
+    seq: u32,
+    ack: u32,
+    payload: u32,
+    /// Zero for an ICMP error.
+    flags: u8,
+    headers: SmallVec<[u8; USUAL_HEADERS]>,
+}
+
+impl Kept {
+    pub(super) fn segment(item: &Item, packet: &[u8], seen: Segment) -> Self {
+        let word = |at: usize| {
+            let at = seen.tcp + at;
+            u32::from_be_bytes([packet[at], packet[at + 1], packet[at + 2], packet[at + 3]])
+        };
+        let end = seen.headers(packet);
+        Self {
+            frame: item.frame,
+            at: item.at,
+            inbound: item.inbound,
+            from_a: true,
+            seq: word(4),
+            ack: word(8),
+            payload: payload(packet, end, item.length as usize),
+            flags: seen.flags,
+            headers: SmallVec::from_slice(&packet[..end.min(packet.len())]),
+        }
+    }
+
+    pub(super) fn icmp(item: &Item, packet: &[u8], icmp: &Icmp) -> Self {
+        Self {
+            frame: item.frame,
+            at: item.at,
+            inbound: item.inbound,
+            from_a: true,
+            seq: icmp.quote.seq.0,
+            ack: 0,
+            payload: 0,
+            flags: 0,
+            headers: SmallVec::from_slice(&packet[..packet.len().min(LONGEST_QUOTE)]),
+        }
+    }
+
+    /// The packet. Payload that was not kept is zeros.
+    ///
+    /// # Errors
+    /// Never, for what was kept by an [`super::Openings`].
+    pub fn packet(&self) -> Result<Packet, DecodeError> {
+        wire::decode_lax(&self.headers, self.headers.len() + self.payload as usize)
+    }
+
+    pub(super) const fn is_bare_syn(&self) -> bool {
+        self.flags & (SYN | ACK) == SYN
+    }
+
+    const fn is_syn_ack(&self) -> bool {
+        self.flags & (SYN | ACK) == SYN | ACK
+    }
+
+    /// Whether it is an ICMP error.
+    pub const fn is_icmp(&self) -> bool {
+        self.flags == 0
+    }
+
+    /// Its time to live, or hop limit.
+    pub fn ttl(&self) -> u8 {
+        glance::ttl(&self.headers)
+    }
+
+    /// Whether it is one that no opening sends.
+    const fn is_of_use(&self) -> bool {
+        self.flags & (SYN | RST) == 0 && (self.payload > 0 || self.flags & FIN != 0)
+    }
+}
+
+/// How many octets follow the TCP header, by the packet's own word.
+fn payload(packet: &[u8], end: usize, whole: usize) -> u32 {
+    let word = |at: usize| usize::from(u16::from_be_bytes([packet[at], packet[at + 1]]));
+    let declared = match packet[0] >> 4 {
+        4 => word(2),
+        _ if word(4) == 0 => 0,
+        _ => 40 + word(4),
+    };
+    let declared = if declared == 0 { whole } else { declared };
+    u32::try_from(declared.saturating_sub(end)).unwrap_or(u32::MAX)
+}
+
+/// How far an opening has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Every segment counts.
+    Opening,
+    /// It is open and of use: what is neither SYN nor reset counts no more.
+    Settled,
+}
+
+/// An opening under way.
+#[derive(Debug)]
+pub struct Flow {
+    pub hash: u64,
+    pub key: Key,
+    pub phase: Phase,
+    /// When it is decided, if nothing more comes.
+    pub due: u64,
+    /// Which of its entries in the queues counts, and which was its first.
+    pub turn: u32,
+    pub born: u32,
+    /// Whether it counts in the watch: whether segments without SYN and RST are wanted.
+    pub is_watched: bool,
+    /// Until when, if no SYN comes.
+    pub watched_until: u64,
+    pub has_watch_entry: bool,
+    a: End,
+    b: End,
+    packets: Vec<Kept>,
+    left_out: u64,
+    has_syn_ack: bool,
+    has_reset: bool,
+    /// Whether a, and b, have sent something that only an established end sends.
+    is_heard: [bool; 2],
+    has_use: bool,
+}
+
+impl Flow {
+    /// `packets` is to be empty, and may have room.
+    pub fn begin(hash: u64, key: Key, seen: Segment, first: Kept, packets: Vec<Kept>) -> Self {
+        let (a, b) = match first.is_bare_syn() {
+            true => (seen.source, seen.destination),
+            false => (seen.destination, seen.source),
+        };
+        let mut flow = Self {
+            hash,
+            key,
+            phase: Phase::Opening,
+            due: 0,
+            turn: 0,
+            born: 0,
+            is_watched: true,
+            watched_until: 0,
+            has_watch_entry: false,
+            a,
+            b,
+            packets,
+            left_out: 0,
+            has_syn_ack: false,
+            has_reset: false,
+            is_heard: [false; 2],
+            has_use: false,
+        };
+        flow.take(first, seen.source);
+        flow
+    }
+
+    /// Takes a packet that came from there.
+    pub fn take(&mut self, mut kept: Kept, from: End) {
+        kept.from_a = from == self.a;
+        self.has_syn_ack |= kept.is_syn_ack();
+        self.has_reset |= kept.flags & RST != 0;
+        if self.phase == Phase::Settled && kept.flags & SYN == 0 {
+            return;
+        }
+        self.is_heard[usize::from(kept.from_a)] |= kept.flags & (SYN | RST | ACK) == ACK;
+        self.has_use |= kept.is_of_use();
+        // As long as one has sent but SYNs, it may go on sending them.
+        if self.has_syn_ack && self.is_heard == [true; 2] && self.has_use {
+            self.phase = Phase::Settled;
+        }
+        if self.packets.len() < MOST_PACKETS {
+            self.packets.push(kept);
+        } else {
+            self.left_out += 1;
+        }
+    }
+
+    /// Whether a segment begins another connection between the same endpoints: this one was of use, and
+    /// a SYN with another number comes.
+    pub fn is_over_by(&self, kept: &Kept) -> bool {
+        self.phase == Phase::Settled
+            && kept.is_bare_syn()
+            && !self
+                .packets
+                .iter()
+                .any(|earlier| earlier.flags & SYN != 0 && earlier.seq == kept.seq)
+    }
+
+    /// When it is decided, if nothing comes after this moment.
+    pub const fn due_after(&self, at: u64) -> u64 {
+        at.saturating_add(match self.phase {
+            Phase::Opening => QUIET,
+            Phase::Settled => QUIET_ONCE_SETTLED,
+        })
+    }
+
+    /// Whether segments without SYN and RST matter no more, until a SYN comes.
+    pub fn is_done_for_now(&self, last_is_reset: bool) -> bool {
+        self.phase == Phase::Settled || last_is_reset
+    }
+
+    /// Whether something ended it: then nothing is missing if no more is waited for.
+    pub fn has_end(&self) -> bool {
+        self.has_reset || self.phase == Phase::Settled || self.packets.iter().any(Kept::is_icmp)
+    }
+
+    /// Whether SYNs of other connections may explain it.
+    pub const fn may_be_related(&self) -> bool {
+        !self.has_syn_ack
+    }
+
+    pub const fn a(&self) -> End {
+        self.a
+    }
+
+    pub const fn b(&self) -> End {
+        self.b
+    }
+
+    pub fn first_frame(&self) -> u64 {
+        self.packets.first().map_or(0, |kept| kept.frame)
+    }
+
+    pub fn into_opening(self, ending: Ending, related: Vec<Call>, decided_at: u64) -> Opening {
+        Opening {
+            a: self.a.endpoint(),
+            b: self.b.endpoint(),
+            interface: self.key.interface,
+            packets: self.packets,
+            left_out: self.left_out,
+            ending,
+            related,
+            heard: [None; 2],
+            decided_at,
+        }
+    }
+}
+
+const SYN_ACK: u8 = SYN | ACK;
+
+/// So many octets after the SYN are its connection's, not an earlier one's: an unscaled window.
+const BEGINNING: u32 = 65_536;
+
+/// More is no opening but an attack, or a loop.
+const MOST_PACKETS: usize = 96;
+
+/// IPv4 without options, and the TCP options that common stacks open with.
+const USUAL_HEADERS: usize = 64;
+
+/// Of an ICMP error: both headers, and what it quotes with options of both kinds.
+const LONGEST_QUOTE: usize = 192;
+
+/// Linux waits up to 64 seconds between two SYNs (RFC 6298 §5.5 doubles them), and the answer to the
+/// last may take a while.
+const QUIET: u64 = 70_000_000_000;
+
+/// What was delayed or repeated on the way has come by then (RFC 9293 §3.4.3 allows for minutes, but
+/// what comes so late changes nothing).
+const QUIET_ONCE_SETTLED: u64 = 2_000_000_000;

@@ -1,0 +1,100 @@
+use super::*;
+use crate::capture::testing::{openings_of, openings_of_at_most};
+
+const A: &str = "192.0.2.1:1000";
+const B: &str = "198.51.100.1:80";
+
+/// A line of a trace, with the TTL of a packet on its way.
+fn line(from: &str, to: &str, what: &str) -> String {
+    format!("{from} > {to} {what} win 65535 ttl 60 id 1")
+}
+
+fn handshake() -> Vec<(u64, String)> {
+    vec![
+        (0, line(A, B, "S 100:100(0)")),
+        (10, line(B, A, "S. 300:300(0) ack 101")),
+        (20, line(A, B, ". 101:101(0) ack 301")),
+    ]
+}
+
+#[test]
+fn a_handshake_is_one_plain_opening() {
+    let opening = &openings_of(&handshake())[0];
+    assert_eq!((opening.a.to_string(), opening.b.to_string()), (A.to_owned(), B.to_owned()));
+    assert!(opening.is_plain());
+    assert_eq!(opening.packets.len(), 3);
+    assert_eq!(opening.ending, Ending::CaptureEnded);
+}
+
+#[test]
+fn data_of_a_connection_that_stands_is_passed_over() {
+    let mut packets = handshake();
+    packets.push((25, line(B, A, "P. 301:401(100) ack 101")));
+    packets.extend((0..100).map(|n| (30 + n, line(A, B, "P. 101:201(100) ack 401"))));
+    let openings = openings_of(&packets);
+    assert_eq!(openings.len(), 1);
+    assert!(openings[0].packets.len() <= 4, "{:?}", openings[0].packets.len());
+}
+
+#[test]
+fn a_connection_between_the_same_endpoints_after_one_that_was_of_use_is_another() {
+    let mut packets = handshake();
+    packets.push((30, line(B, A, "P. 301:401(100) ack 101")));
+    packets.push((500, line(A, B, "S 9000:9000(0)")));
+    let openings = openings_of(&packets);
+    assert_eq!(openings.len(), 2);
+    assert!(openings[0].is_plain() && !openings[1].is_plain());
+}
+
+#[test]
+fn retries_of_one_that_failed_are_the_same_opening() {
+    let packets = [
+        (0, line(A, B, "S 100:100(0)")),
+        (10, line(B, A, "R. 0:0(0) ack 101")),
+        (500, line(A, B, "S 7777:7777(0)")),
+        (510, line(B, A, "R. 0:0(0) ack 7778")),
+    ];
+    let openings = openings_of(&packets);
+    assert_eq!(openings.len(), 1);
+    assert_eq!(openings[0].packets.len(), 4);
+}
+
+#[test]
+fn one_that_has_been_quiet_for_long_is_decided_while_others_go_on() {
+    let mut packets = vec![(0, line(A, B, "S 100:100(0)"))];
+    packets.push((80_000, line("192.0.2.9:9", B, "S 1:1(0)")));
+    let openings = openings_of(&packets);
+    assert_eq!(openings[0].ending, Ending::Decided);
+    assert_eq!(openings[1].ending, Ending::CaptureEnded);
+}
+
+#[test]
+fn of_too_many_the_quietest_is_given_up_and_said_to_be_unfinished() {
+    let syn = |port: u32| line(&format!("192.0.2.1:{}", 1000 + port), B, "S 5:5(0)");
+    let packets: Vec<_> = (0..100).map(|n| (u64::from(n), syn(n))).collect();
+    let openings = openings_of_at_most(10, &packets);
+    assert_eq!(openings.len(), 100);
+    let unfinished = openings.iter().filter(|opening| opening.ending == Ending::Unfinished);
+    assert_eq!(unfinished.count(), 90);
+    assert_eq!(openings[0].a.port(), 1000);
+}
+
+#[test]
+fn an_icmp_error_is_of_the_connection_that_it_quotes() {
+    let icmp = format!("203.0.113.1 > 192.0.2.1 icmp 3/13 [{A} > {B} seq 100 ttl 57] ttl 60 id 1");
+    let stray =
+        "203.0.113.1 > 192.0.2.1 icmp 3/1 [192.0.2.1:5 > 198.51.100.1:6 seq 1 ttl 57] ttl 60 id 1";
+    let packets = [(0, line(A, B, "S 100:100(0)")), (10, icmp), (20, stray.to_owned())];
+    let openings = openings_of(&packets);
+    assert_eq!(openings.len(), 1);
+    assert!(openings[0].packets[1].is_icmp());
+}
+
+#[test]
+fn a_syn_from_elsewhere_is_related() {
+    let packets =
+        [(0, line(A, B, "S 100:100(0)")), (10, line("198.51.100.1:81", A, "S 300:300(0)"))];
+    let openings = openings_of(&packets);
+    let calls: Vec<_> = openings[0].related.iter().map(|call| call.from.port()).collect();
+    assert_eq!(calls, [81]);
+}

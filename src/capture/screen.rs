@@ -1,0 +1,262 @@
+//! The octets of a capture → the few packets of it that may matter to an opening.
+//!
+//! Whether a packet does is told by its flags, or by how many openings are under way among the
+//! connections of its bucket: a count that [`Openings`](super::Openings) keep, and that may be late
+//! without harm, since a packet too many is passed over there. So each may run on a core of its own.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::frames::{Flaw, Frame, Frames, Next};
+use crate::wire::glance::{self, Glance, RST, SYN, glance};
+
+/// Reads a capture from start to end.
+#[derive(Debug)]
+pub struct Screen {
+    frames: Frames,
+    watch: Arc<Watch>,
+    surveyed: Surveyed,
+    /// The link layer of the last frames, and how many had it.
+    link: (i32, u64),
+}
+
+/// What was read of a capture.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Surveyed {
+    /// How many frames.
+    pub frames: u64,
+    /// How many octets they had on the wire.
+    pub octets: u64,
+    /// TCP segments among them.
+    pub segments: u64,
+    /// Fragments that are not the first, which have no ports.
+    pub fragments: u64,
+    /// Packets whose headers are cut short or make no sense.
+    pub cut: u64,
+    /// The numbers of their link layers, each with how many frames had it.
+    pub links: BTreeMap<i32, u64>,
+    /// The earliest time of a frame, in nanoseconds since 1970.
+    pub first: Option<u64>,
+    /// The latest one.
+    pub last: Option<u64>,
+    /// Where nothing more could be read, and why.
+    pub flaw: Option<Flaw>,
+    /// The names of the interfaces, where the file has names.
+    pub interfaces: Vec<String>,
+}
+
+/// Packets that may matter, in order, with as many of their octets as their headers may have.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    pub(super) items: Vec<Item>,
+    octets: Vec<u8>,
+    /// The latest time of a frame so far, in nanoseconds since 1970, if what comes comes live.
+    pub live: Option<u64>,
+}
+
+/// A packet that may matter; small, since it goes from one core to another.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Item {
+    pub frame: u64,
+    pub at: u64,
+    pub interface: u32,
+    /// How long the packet was.
+    pub length: u32,
+    from: u32,
+    kept: u16,
+    pub inbound: Option<bool>,
+}
+
+impl Batch {
+    /// Whether there are so many that they should be handed on.
+    pub fn is_full(&self) -> bool {
+        self.items.len() >= ENOUGH
+    }
+
+    /// Takes all out of it.
+    pub fn clear(&mut self) {
+        self.live = None;
+        self.items.clear();
+        self.octets.clear();
+    }
+
+    pub(super) fn packet(&self, item: &Item) -> &[u8] {
+        &self.octets[item.from as usize..][..usize::from(item.kept)]
+    }
+
+    /// Puts in a packet, of which the headers are so many octets at most.
+    fn put(&mut self, frame: &Frame<'_>, packet: &[u8], headers: usize) {
+        let kept = packet.len().min(headers).min(LONGEST_HEADERS);
+        let link = frame.octets.len() - packet.len();
+        self.items.push(Item {
+            frame: frame.number,
+            at: frame.at,
+            interface: frame.interface,
+            length: u32::try_from(frame.length.saturating_sub(link)).unwrap_or(u32::MAX),
+            from: u32::try_from(self.octets.len()).expect("a batch is handed on long before"),
+            kept: u16::try_from(kept).expect("headers are short"),
+            inbound: frame.direction(),
+        });
+        self.octets.extend(&packet[..kept]);
+    }
+}
+
+impl Screen {
+    /// Nothing read yet. Whoever takes the packets has the other half of the watch.
+    pub fn new(watch: Arc<Watch>) -> Self {
+        let (frames, surveyed) = (Frames::default(), Surveyed::default());
+        Self { frames, watch, surveyed, link: (0, 0) }
+    }
+
+    /// Reads what it can of these octets. How many are used up: as long as that is less than there are,
+    /// call again with the rest and more behind it; where it is more, leave out so many.
+    pub fn read(&mut self, octets: &[u8], batch: &mut Batch) -> u64 {
+        let mut used = 0;
+        while let Some(rest) = octets.get(used..) {
+            match self.frames.next(rest) {
+                (Next::Frame(frame), length) => {
+                    self.take(&frame, batch);
+                    used += length;
+                }
+                (Next::Other(length), _) => {
+                    used = used.saturating_add(usize::try_from(length).unwrap_or(usize::MAX));
+                }
+                (Next::More, _) => break,
+                (Next::Broken(flaw), _) => {
+                    self.surveyed.flaw = Some(flaw);
+                    break;
+                }
+            }
+        }
+        used as u64
+    }
+
+    /// Takes a frame.
+    #[inline]
+    pub fn take(&mut self, frame: &Frame<'_>, batch: &mut Batch) {
+        self.note(frame);
+        let Some(packet) = frame.link_type().and_then(|link| link.ip_packet(frame.octets)) else {
+            return;
+        };
+        let quick = glance::quick(packet);
+        if let Some((flags, hash)) = quick
+            && flags & (SYN | RST) == 0
+            && !self.watch.has(hash ^ salt(frame.interface))
+        {
+            self.surveyed.segments += 1;
+            return;
+        }
+        self.look(frame, packet, batch);
+    }
+
+    /// Takes a packet that may matter.
+    fn look(&mut self, frame: &Frame<'_>, packet: &[u8], batch: &mut Batch) {
+        match glance(packet) {
+            Glance::Tcp(seen) => {
+                self.surveyed.segments += 1;
+                let hash = glance::hash(seen.source, seen.destination) ^ salt(frame.interface);
+                if seen.flags & SYN != 0 {
+                    self.watch.add(hash);
+                }
+                if seen.flags & (SYN | RST) != 0 || self.watch.has(hash) {
+                    batch.put(frame, packet, seen.headers(packet));
+                }
+            }
+            Glance::Icmp => batch.put(frame, packet, LONGEST_HEADERS),
+            Glance::Fragment => self.surveyed.fragments += 1,
+            Glance::Cut => self.surveyed.cut += 1,
+            Glance::Other => {}
+        }
+    }
+
+    /// Whether nothing more can be read.
+    pub const fn is_broken(&self) -> bool {
+        self.surveyed.flaw.is_some()
+    }
+
+    /// The latest time of a frame so far, in nanoseconds since 1970.
+    pub const fn latest(&self) -> Option<u64> {
+        self.surveyed.last
+    }
+
+    /// Whether nothing was read.
+    pub const fn is_at_start(&self) -> bool {
+        self.surveyed.frames == 0
+    }
+
+    /// The file has ended with these octets left over. What was read of it.
+    pub fn end(mut self, left: &[u8]) -> Surveyed {
+        if self.surveyed.flaw.is_none() {
+            self.surveyed.flaw = self.frames.end(left);
+        }
+        self.surveyed.interfaces = self.frames.interfaces().to_vec();
+        *self.surveyed.links.entry(self.link.0).or_default() += self.link.1;
+        self.surveyed.links.retain(|_, count| *count > 0);
+        self.surveyed
+    }
+
+    #[inline]
+    fn note(&mut self, frame: &Frame<'_>) {
+        let surveyed = &mut self.surveyed;
+        surveyed.frames += 1;
+        surveyed.octets += frame.length as u64;
+        if self.link.0 != frame.link {
+            *surveyed.links.entry(self.link.0).or_default() += self.link.1;
+            self.link = (frame.link, 0);
+        }
+        self.link.1 += 1;
+        surveyed.first = Some(surveyed.first.map_or(frame.at, |first| first.min(frame.at)));
+        surveyed.last = Some(surveyed.last.unwrap_or_default().max(frame.at));
+    }
+}
+
+/// How many openings are under way in each bucket, and how many SYNs are on their way to whoever knows
+/// whether they begin one.
+#[derive(Debug)]
+pub struct Watch {
+    buckets: Box<[AtomicU32]>,
+}
+
+impl Default for Watch {
+    fn default() -> Self {
+        Self { buckets: (0..BUCKETS).map(|_| AtomicU32::new(0)).collect() }
+    }
+}
+
+impl Watch {
+    #[inline]
+    fn has(&self, hash: u64) -> bool {
+        // A count that is late lets pass what is not needed, and the SYN was counted right here.
+        self.bucket(hash).load(Ordering::Relaxed) != 0
+    }
+
+    fn add(&self, hash: u64) {
+        self.bucket(hash).fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// An opening needs no watching any more, or a SYN began none.
+    pub(super) fn remove(&self, hash: u64) {
+        self.bucket(hash).fetch_sub(1, Ordering::Relaxed);
+    }
+
+    #[inline]
+    fn bucket(&self, hash: u64) -> &AtomicU32 {
+        &self.buckets[(hash >> 24) as usize & (BUCKETS - 1)]
+    }
+}
+
+/// Interfaces see the same connection, each in its own way.
+#[inline]
+pub(super) const fn salt(interface: u32) -> u64 {
+    (interface as u64).wrapping_mul(0xd6e8_feb8_6659_fd93)
+}
+
+/// Handing them on costs little beside what they cost.
+const ENOUGH: usize = 1_024;
+
+/// Some times as many as there are openings under way at once on a busy link.
+const BUCKETS: usize = 1 << 16;
+
+/// Both headers with their options, and what an ICMP error quotes; IPv6 extension headers beside.
+const LONGEST_HEADERS: usize = 256;

@@ -1,0 +1,120 @@
+//! A capture on two cores: one reads it and picks out the packets that may matter, the other puts them
+//! together.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+
+use super::copy::pass;
+use super::sink::Sink;
+use super::warn;
+use crate::capture::{Batch, Openings, Screen, Surveyed, Watch};
+use crate::cli::failure::Failure;
+use crate::os;
+use crate::os::octets::Octets;
+use crate::report::CaptureAccount;
+
+/// Reads the capture of that number, and hands its connections on.
+///
+/// # Errors
+/// If it cannot be read at all.
+pub fn read(file: &Path, number: usize, sink: &mut Sink) -> Result<CaptureAccount, Failure> {
+    let is_stdin = file == Path::new("-");
+    let octets = Octets::open((!is_stdin).then_some(file))?;
+    let watch = Arc::new(Watch::default());
+    let mut openings = Openings::new(MOST_UNDER_WAY, Arc::clone(&watch));
+    let (filled, batches) = sync_channel(BATCHES);
+    let (spent, empty) = sync_channel(BATCHES + 2);
+    let surveyed = thread::scope(|scope| {
+        // What it sends to is closed once it has read all.
+        let reader = scope.spawn(move || pick(octets, Screen::new(watch), &filled, &empty));
+        take(&batches, &spent, &mut openings, number, sink);
+        drop(batches);
+        reader.join().expect("reading does not panic")
+    })?;
+    openings.end(surveyed.last.unwrap_or_default());
+    hand_on(&mut openings, number, sink);
+    let file = file.display().to_string();
+    Ok(CaptureAccount::new(file, &surveyed, openings.strays(), openings.unfinished()))
+}
+
+/// Puts the packets together until there are no more, or nobody wants to know.
+fn take(
+    batches: &Receiver<Batch>,
+    spent: &SyncSender<Batch>,
+    openings: &mut Openings,
+    number: usize,
+    sink: &mut Sink,
+) {
+    for mut batch in batches {
+        openings.take(&batch);
+        if let Some(latest) = batch.live {
+            openings.time_goes_on(latest);
+        }
+        hand_on(openings, number, sink);
+        if sink.is_deaf() {
+            return;
+        }
+        batch.clear();
+        // One that is not wanted back is forgotten.
+        let _ = spent.try_send(batch);
+    }
+}
+
+/// Hands on what is decided.
+pub fn hand_on(openings: &mut Openings, number: usize, sink: &mut Sink) {
+    while let Some(opening) = openings.decided() {
+        sink.take(&opening, number);
+        openings.take_back(opening);
+    }
+    sink.flush();
+}
+
+/// Reads to the end, or until nobody takes what is read.
+fn pick(
+    mut octets: Octets,
+    mut screen: Screen,
+    filled: &SyncSender<Batch>,
+    empty: &Receiver<Batch>,
+) -> os::Result<Surveyed> {
+    let (mut skip, mut batch) = (0, Batch::default());
+    while more(&mut octets, &screen)? {
+        skip = pass(&mut octets, skip);
+        if skip == 0 {
+            let used = screen.read(octets.at_hand(), &mut batch);
+            skip = pass(&mut octets, used);
+        }
+        // Whoever waits for what comes through a pipe wants it as it comes.
+        if octets.is_scarce() {
+            batch.live = screen.latest();
+        }
+        let is_due = batch.is_full() || batch.live.is_some() || screen.is_broken();
+        if is_due && filled.send(std::mem::take(&mut batch)).is_err() || screen.is_broken() {
+            return Ok(screen.end(octets.at_hand()));
+        }
+        if is_due {
+            batch = empty.try_recv().unwrap_or_default();
+        }
+    }
+    // Nobody may want it any more.
+    let _ = filled.send(batch);
+    Ok(screen.end(octets.at_hand()))
+}
+
+/// Whether there are more octets. What cannot be read any more is no reason to forget what was.
+fn more(octets: &mut Octets, screen: &Screen) -> os::Result<bool> {
+    match octets.more() {
+        Err(why) if !screen.is_at_start() => {
+            warn(&why.to_string());
+            Ok(false)
+        }
+        done => done,
+    }
+}
+
+/// So that one can be filled while another is taken.
+const BATCHES: usize = 4;
+
+/// Some 40 megabytes if each has sent one SYN, as in a flood.
+pub const MOST_UNDER_WAY: usize = 1 << 17;

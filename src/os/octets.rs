@@ -1,0 +1,131 @@
+//! The octets of a file, piece by piece, and unpacked if they are packed.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use flate2::read::MultiGzDecoder;
+
+use super::{Error, Result};
+
+/// Octets that come piece by piece.
+pub struct Octets {
+    what: String,
+    source: Box<dyn Read + Send>,
+    /// Room for what is left of one piece, and behind it the next.
+    buffer: Vec<u8>,
+    from: usize,
+    to: usize,
+}
+
+impl Octets {
+    /// Those of a file, or of stdin without one.
+    ///
+    /// # Errors
+    /// If it cannot be opened, or not read at all.
+    pub fn open(path: Option<&Path>) -> Result<Self> {
+        let what = path.map_or("stdin".to_owned(), |path| path.display().to_string());
+        let source: Box<dyn Read + Send> = match path {
+            Some(path) => {
+                let hint = "check the path, and that you may read the file";
+                let failed = |why| Error::kernel("open", &what, why).with_hint(hint);
+                Box::new(File::open(path).map_err(failed)?)
+            }
+            None => Box::new(io::stdin()),
+        };
+        let source = unpacked(source).map_err(|why| Error::kernel("read", &what, why))?;
+        Ok(Self { what, source, buffer: vec![0; ROOM + PIECE], from: ROOM, to: ROOM })
+    }
+
+    /// What is at hand.
+    pub fn at_hand(&self) -> &[u8] {
+        &self.buffer[self.from..self.to]
+    }
+
+    /// So many of those at hand are used up.
+    pub fn used(&mut self, count: usize) {
+        self.from = (self.from + count).min(self.to);
+    }
+
+    /// Whether the last piece was less than there is room for: more has yet to come into being.
+    pub fn is_scarce(&self) -> bool {
+        self.to < self.buffer.len()
+    }
+
+    /// Puts the next piece behind what is left, which is at most [`ROOM`]; whether there was one. A pipe
+    /// gives what it has.
+    ///
+    /// # Errors
+    /// If the source cannot be read, or cannot be unpacked.
+    pub fn more(&mut self) -> Result<bool> {
+        let left = (self.to - self.from).min(ROOM);
+        self.buffer.copy_within(self.from..self.from + left, ROOM - left);
+        (self.from, self.to) = (ROOM - left, ROOM);
+        loop {
+            match self.source.read(&mut self.buffer[ROOM..]) {
+                Ok(length) => {
+                    self.to += length;
+                    return Ok(length > 0);
+                }
+                Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
+                Err(why) => return Err(Error::kernel("read", &self.what, why)),
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Octets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Octets").field("what", &self.what).finish_non_exhaustive()
+    }
+}
+
+/// The octets behind gzip's magic number unpacked, others as they are.
+fn unpacked(mut source: Box<dyn Read + Send>) -> io::Result<Box<dyn Read + Send>> {
+    let mut magic = Vec::with_capacity(2);
+    source.by_ref().take(2).read_to_end(&mut magic)?;
+    let is_packed = magic == [0x1f, 0x8b];
+    let whole = io::Cursor::new(magic).chain(source);
+    Ok(if is_packed { Box::new(MultiGzDecoder::new(whole)) } else { Box::new(whole) })
+}
+
+/// What is left of a piece is less than the longest frame.
+pub const ROOM: usize = (1 << 20) + (1 << 12);
+
+/// Small enough for a core's own cache.
+const PIECE: usize = 1 << 16;
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::{Compression, write::GzEncoder};
+
+    use super::*;
+
+    #[test]
+    fn packed_or_not_the_octets_are_the_same() {
+        let whole: Vec<u8> = (0..700_000_u32).map(|number| (number >> 3) as u8).collect();
+        let mut packer = GzEncoder::new(Vec::new(), Compression::fast());
+        packer.write_all(&whole).expect("a vector takes all");
+        let packed = packer.finish().expect("a vector takes all");
+        for octets in [&whole, &packed] {
+            let mut file = tempfile::NamedTempFile::new().expect("a file");
+            file.write_all(octets).expect("room");
+            let mut source = Octets::open(Some(file.path())).expect("it is there");
+            let mut read: Vec<u8> = Vec::new();
+            loop {
+                let more = source.more().expect("readable");
+                // Some are left over each time.
+                let count = source.at_hand().len().saturating_sub(if more { 1_000 } else { 0 });
+                read.extend(&source.at_hand()[..count]);
+                source.used(count);
+                if !more {
+                    break;
+                }
+            }
+            assert!(read == whole);
+        }
+    }
+}

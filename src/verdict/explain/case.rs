@@ -1,0 +1,207 @@
+//! The packets of one opening, and the questions that every cause asks of them.
+
+use super::{PassedLine, micros};
+use crate::capture::{self, Ending};
+use crate::tcp::{Passing, Post, Side};
+use crate::time::{Duration, Instant};
+use crate::wire::{Endpoint, Icmp, Packet, Segment, Seq};
+
+/// An opening, its packets read.
+pub struct Case<'a> {
+    pub opening: &'a capture::Opening,
+    pub packets: Vec<Seen>,
+    pub post: Post,
+    /// When the first and the last packet were seen, in nanoseconds since 1970.
+    pub first: u64,
+    pub last: u64,
+}
+
+/// A packet of the opening.
+pub struct Seen {
+    pub frame: u64,
+    /// After the first packet.
+    pub at: Instant,
+    pub from: Side,
+    pub packet: Packet,
+}
+
+impl Seen {
+    pub fn segment(&self) -> Option<&Segment> {
+        self.packet.segment()
+    }
+}
+
+impl<'a> Case<'a> {
+    pub fn of(opening: &'a capture::Opening) -> Self {
+        let times = || opening.packets.iter().map(|kept| kept.at);
+        let (first, last) = (times().min().unwrap_or(0), times().max().unwrap_or(0));
+        let packets = opening.packets.iter().filter_map(|kept| {
+            let packet = kept.packet().ok()?;
+            let from = if kept.from_a { Side::A } else { Side::B };
+            Some(Seen { frame: kept.frame, at: Instant::from_nanos(kept.at - first), from, packet })
+        });
+        let mut packets: Vec<_> = packets.collect();
+        drop_copies(&mut packets);
+        let post = post(opening);
+        Self { opening, packets, post, first, last }
+    }
+
+    pub fn passed(&self) -> Vec<Passing> {
+        let passed = self.packets.iter().map(|seen| Passing {
+            at: seen.at,
+            from: seen.from,
+            packet: seen.packet.clone(),
+        });
+        passed.collect()
+    }
+
+    pub fn lines(&self) -> Vec<PassedLine> {
+        let lines = self.packets.iter().map(|seen| PassedLine {
+            frame: seen.frame,
+            from: seen.from,
+            at_us: micros(seen.at),
+            packet: seen.packet.clone(),
+        });
+        lines.collect()
+    }
+
+    pub const fn end(&self, side: Side) -> Endpoint {
+        match side {
+            Side::A => self.opening.a,
+            Side::B => self.opening.b,
+        }
+    }
+
+    /// The segments that an end sent.
+    pub fn sent(&self, side: Side) -> impl Iterator<Item = (&Seen, &Segment)> {
+        let from = self.packets.iter().filter(move |seen| seen.from == side);
+        from.filter_map(|seen| Some((seen, seen.segment()?)))
+    }
+
+    pub fn bare_syns(&self, side: Side) -> impl Iterator<Item = (&Seen, &Segment)> {
+        self.sent(side).filter(|(_, segment)| segment.is_bare_syn())
+    }
+
+    pub fn syn_acks(&self, side: Side) -> impl Iterator<Item = (&Seen, &Segment)> {
+        self.sent(side).filter(|(_, segment)| segment.is_syn_ack())
+    }
+
+    pub fn resets(&self, side: Side) -> impl Iterator<Item = (&Seen, &Segment)> {
+        self.sent(side).filter(|(_, segment)| segment.is_reset())
+    }
+
+    /// The ICMP errors about what an end sent.
+    pub fn errors(&self, side: Side) -> impl Iterator<Item = (&Seen, &Icmp)> {
+        let about = self.packets.iter().filter(move |seen| seen.from == side.opposite());
+        about.filter_map(|seen| Some((seen, seen.packet.icmp_error()?)))
+    }
+
+    /// The TTL of a SYN or SYN,ACK from an end's address, in whatever connection.
+    pub const fn heard(&self, side: Side) -> Option<u8> {
+        match side {
+            Side::A => self.opening.heard[0],
+            Side::B => self.opening.heard[1],
+        }
+    }
+
+    /// How many initial sequence numbers an end's SYNs had.
+    pub fn attempts(&self, side: Side) -> usize {
+        let mut numbers: Vec<Seq> = self.bare_syns(side).map(|(_, syn)| syn.seq).collect();
+        numbers.sort();
+        numbers.dedup();
+        numbers.len()
+    }
+
+    /// Whether the opening has been quiet for so long that an answer, or the next try, is overdue.
+    pub fn is_overdue(&self) -> bool {
+        match self.opening.ending {
+            Ending::Decided => true,
+            Ending::Unfinished => false,
+            Ending::CaptureEnded => self.quiet() > self.longest_gap().max(LEAST_WAIT) * 2,
+        }
+    }
+
+    /// How long the capture went on after the last packet.
+    pub fn quiet(&self) -> Duration {
+        Duration::from_nanos(self.opening.decided_at.saturating_sub(self.last))
+    }
+
+    fn longest_gap(&self) -> Duration {
+        let pairs = self.packets.windows(2).map(|pair| pair[1].at.since(pair[0].at));
+        pairs.max().unwrap_or_default()
+    }
+}
+
+/// Leaves out what was captured twice: on a bridge, or on every interface of a router, which takes one
+/// off the TTL.
+fn drop_copies(packets: &mut Vec<Seen>) {
+    let mut kept: Vec<Seen> = Vec::with_capacity(packets.len());
+    for seen in packets.drain(..) {
+        let is_copy = |earlier: &Seen| {
+            seen.at.since(earlier.at) < COPIED_WITHIN
+                && earlier.from == seen.from
+                && earlier.packet.id == seen.packet.id
+                && earlier.packet.ttl.abs_diff(seen.packet.ttl) <= 1
+                && earlier.packet.body == seen.packet.body
+        };
+        if !kept.iter().rev().take(NEAR).any(is_copy) {
+            kept.push(seen);
+        }
+    }
+    *packets = kept;
+}
+
+/// Where the capture was made: by the directions that it noted, else by the TTLs.
+pub fn post(opening: &capture::Opening) -> Post {
+    let mut sides = opening.packets.iter().filter_map(|kept| {
+        // Whoever sent what left here is here.
+        let sender_is_here = !kept.inbound?;
+        Some(if sender_is_here == kept.from_a { Side::A } else { Side::B })
+    });
+    match sides.next() {
+        Some(side) if sides.all(|other| other == side) => Post::At(side),
+        Some(_) => Post::Between,
+        None => by_ttls(opening),
+    }
+}
+
+/// A TTL that nobody has taken anything off is that of a host without a router between.
+fn by_ttls(opening: &capture::Opening) -> Post {
+    let fresh = |is_a| {
+        let mut sent =
+            opening.packets.iter().filter(|kept| kept.from_a == is_a && !kept.is_icmp()).peekable();
+        sent.peek()?;
+        Some(sent.all(|kept| matches!(kept.ttl(), 64 | 128 | 255)))
+    };
+    match (fresh(true), fresh(false)) {
+        (Some(true), Some(false) | None) => Post::At(Side::A),
+        (Some(false) | None, Some(true)) => Post::At(Side::B),
+        _ => Post::Between,
+    }
+}
+
+/// What an end is called.
+pub const fn name(side: Side) -> &'static str {
+    match side {
+        Side::A => "a",
+        Side::B => "b",
+    }
+}
+
+/// Hosts send with a TTL of 64, 128 or 255: so many routers have taken one off.
+pub const fn hops(ttl: u8) -> u8 {
+    match ttl {
+        0..=64 => 64 - ttl,
+        65..=128 => 128 - ttl,
+        _ => 255 - ttl,
+    }
+}
+
+/// A copy follows at once; what is repeated later was sent again.
+const COPIED_WITHIN: Duration = Duration::from_millis(10);
+
+/// So many packets may lie between a packet and its copy.
+const NEAR: usize = 8;
+
+/// The classic first timeout of a SYN, before RFC 6298 made it one second.
+const LEAST_WAIT: Duration = Duration::from_secs(3);

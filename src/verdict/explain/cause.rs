@@ -1,0 +1,180 @@
+//! The causes, in the order of what explains most.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::ConnectionOutcome;
+use super::case::{Case, Seen};
+use super::{crossing, elsewhere, refusal, silence};
+use crate::tcp::{Opening, Side, Testimony};
+
+/// Why an opening failed, or what is strange about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Diagnosed {
+    /// The cause.
+    pub cause: OpeningCause,
+    /// The end that it is about; none if it cannot be told.
+    pub side: Option<Side>,
+    /// How sure it is.
+    pub confidence: Confidence,
+    /// What was seen.
+    pub because: String,
+    /// The numbers of the frames that show it.
+    pub frames: Vec<u64>,
+    /// What to do.
+    pub advice: String,
+}
+
+/// How sure a diagnosis is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Confidence {
+    /// Nothing else makes what was seen.
+    Certain,
+    /// Something else could make it, and seldom does.
+    Likely,
+}
+
+/// What kept a connection from opening, or made it open strangely; docs/diagnoses.md has a section for
+/// each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum OpeningCause {
+    /// Both endpoints are the same.
+    SelfConnect,
+    /// A SYN was answered by a bare SYN.
+    SplitHandshake,
+    /// It opened, and one of the two SYNs had not crossed.
+    HalfCrossed,
+    /// The sender's own host reset the answer: its kernel knows nothing of the SYN.
+    LocalReset,
+    /// An answer acknowledged another SYN, and was reset.
+    WrongAck,
+    /// An ICMP error answered the SYN.
+    IcmpError,
+    /// The other end's SYN came from another port than was aimed at.
+    OtherPort,
+    /// The other end's SYN came from its internal endpoint.
+    HairpinInternalSource,
+    /// The SYNs did not meet: one came when its receiver had not begun, or no more.
+    MissedWindow,
+    /// A SYN,ACK was sent again and again, and not taken.
+    SynAckLost,
+    /// The last ACK of three did not arrive.
+    AckLost,
+    /// The SYN,ACK came to its receiver's interface, and that went on sending SYNs.
+    SynAckIgnored,
+    /// A reset came from elsewhere than the other host.
+    MiddleboxReset,
+    /// The other host has nothing at that port.
+    ClosedPort,
+    /// A reset answered the SYN; whose it was cannot be told.
+    Reset,
+    /// A reset came once the SYNs had met.
+    ResetAfterCrossing,
+    /// SYN after SYN, and nothing came back.
+    NoAnswer,
+    /// What was seen proves no cause.
+    Unknown,
+}
+
+/// All that is wrong or strange, the first that explains a failure first.
+pub fn diagnosis(
+    case: &Case<'_>,
+    testimony: &Testimony,
+    outcome: ConnectionOutcome,
+) -> Vec<Diagnosed> {
+    if let Some(found) = self_connect(case) {
+        return vec![found];
+    }
+    let mut found = match outcome {
+        ConnectionOutcome::Open => strange(case, testimony).into_iter().collect(),
+        // What has been seen so far may do.
+        ConnectionOutcome::Unfinished => failure(case).into_iter().collect(),
+        _ => vec![failure(case).unwrap_or_else(|| unknown(case))],
+    };
+    found.iter_mut().for_each(|found| found.frames.sort_unstable());
+    found
+}
+
+fn failure(case: &Case<'_>) -> Option<Diagnosed> {
+    let causes: [fn(&Case<'_>) -> Option<Diagnosed>; 12] = [
+        refusal::local_reset,
+        refusal::wrong_ack,
+        crossing::missed_window,
+        refusal::after_crossing,
+        elsewhere::internal_source,
+        elsewhere::other_port,
+        refusal::icmp_error,
+        silence::syn_ack_ignored,
+        crossing::syn_ack_lost,
+        refusal::middlebox_reset,
+        refusal::closed_port,
+        silence::no_answer,
+    ];
+    causes.iter().find_map(|cause| cause(case)).or_else(|| refusal::reset(case))
+}
+
+/// What is strange about an opening that came to be.
+fn strange(case: &Case<'_>, testimony: &Testimony) -> Option<Diagnosed> {
+    if let Some(found) = crossing::ack_lost(case) {
+        return Some(found);
+    }
+    match testimony.opening {
+        Opening::SplitHandshake => Some(Diagnosed {
+            cause: OpeningCause::SplitHandshake,
+            side: None,
+            confidence: Confidence::Certain,
+            because: "a bare SYN was answered with a bare SYN, not with a SYN,ACK".to_owned(),
+            frames: frames(case.packets.iter()),
+            advice:
+                "no rule of RFC 9293 has a host answer so: see what box is before it; firewalls \
+                     that block split handshakes block simultaneous opens as well"
+                    .to_owned(),
+        }),
+        Opening::HalfCrossed { crossed_syn } => Some(crossing::half_crossed(case, crossed_syn)),
+        _ => None,
+    }
+}
+
+fn self_connect(case: &Case<'_>) -> Option<Diagnosed> {
+    let end = case.opening.a;
+    (end == case.opening.b).then(|| Diagnosed {
+        cause: OpeningCause::SelfConnect,
+        side: None,
+        confidence: Confidence::Certain,
+        because: format!("both endpoints are {end}: a socket connected to itself"),
+        frames: frames(case.packets.iter()),
+        advice:
+            "aim at the peer's external endpoint; a program that gets its own has asked the wrong \
+                 one, or its listener was not yet there"
+                .to_owned(),
+    })
+}
+
+fn unknown(case: &Case<'_>) -> Diagnosed {
+    let is_one_way = case.packets.iter().all(|seen| seen.from == Side::A);
+    let because = match case.packets.len() {
+        few if is_one_way => format!(
+            "{few} SYNs and no answer are too few to tell silence from a capture that has lost the \
+             answers"
+        ),
+        kinds => format!("the {kinds} packets that were captured fit several causes"),
+    };
+    Diagnosed {
+        cause: OpeningCause::Unknown,
+        side: None,
+        confidence: Confidence::Certain,
+        because,
+        frames: frames(case.packets.iter()),
+        advice:
+            "capture at both ends, from before the first SYN until a minute after it, without a \
+                 filter on flags: `tso-probe analyze A.pcapng B.pcapng`"
+                .to_owned(),
+    }
+}
+
+/// The numbers of these frames.
+pub fn frames<'a>(seen: impl Iterator<Item = &'a Seen>) -> Vec<u64> {
+    seen.map(|seen| seen.frame).collect()
+}

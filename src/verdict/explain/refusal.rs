@@ -1,0 +1,245 @@
+//! Resets and ICMP errors: who refused, and what.
+
+use super::case::{Case, Seen, hops, name};
+use super::cause::{Confidence, Diagnosed, OpeningCause, frames};
+use crate::tcp::{Post, Side};
+use crate::time::Duration;
+use crate::verdict::punch::icmp_meaning;
+use crate::wire::{Flags, Segment, Seq};
+
+const SIDES: [Side; 2] = [Side::A, Side::B];
+
+/// RFC 9293 §3.10.7.1: a host that knows of no connection answers what has an ACK with a reset that has
+/// that number, and no ACK. Towards a SYN,ACK that answers its own SYN only a kernel does that which did
+/// not send the SYN.
+pub fn local_reset(case: &Case<'_>) -> Option<Diagnosed> {
+    let (side, syn_ack, reset) = SIDES.into_iter().find_map(|side| {
+        let numbers: Vec<_> = case.bare_syns(side).map(|(_, syn)| syn.seq + 1).collect();
+        let answers = case.syn_acks(side.opposite()).filter(|(_, sa)| numbers.contains(&sa.ack));
+        let mut pairs = answers.filter_map(|(seen, syn_ack)| {
+            let mut resets = case.resets(side);
+            let reset = resets.find(|(reset, segment)| {
+                let is_bare = !segment.flags.contains(Flags::ACK);
+                is_bare && segment.seq == syn_ack.ack && seen.at <= reset.at + CLOSE
+            })?;
+            Some((side, seen, reset.0))
+        });
+        pairs.next()
+    })?;
+    // An acknowledgement before it would be that of a connection which was then aborted.
+    let has_answered = case.sent(side).any(|(_, segment)| {
+        let is_plain = !segment.is_reset() && !segment.flags.contains(Flags::SYN);
+        is_plain && segment.flags.contains(Flags::ACK)
+    });
+    let because = format!(
+        "{} sent a SYN, and reset the SYN,ACK that answered it: whatever sent the SYN, its host's TCP \
+         does not know of it",
+        name(side)
+    );
+    let advice = "a prober with raw sockets has to keep its kernel from answering, by a packet filter \
+                  that drops resets from its port; if no prober did this, a box sends in that host's name";
+    (!has_answered).then(|| Diagnosed {
+        cause: OpeningCause::LocalReset,
+        side: Some(side),
+        confidence: sure(case.post == Post::At(side)),
+        because,
+        frames: vec![syn_ack.frame, reset.frame],
+        advice: advice.to_owned(),
+    })
+}
+
+/// RFC 9293 §3.10.7.3, first: an ACK of another number than that of the SYN is reset with that number;
+/// Linux sends its SYN again at once.
+pub fn wrong_ack(case: &Case<'_>) -> Option<Diagnosed> {
+    let (side, strange, reset) = SIDES.into_iter().find_map(|side| {
+        let numbers: Vec<_> = case.bare_syns(side).map(|(_, syn)| syn.seq).collect();
+        let first = case.bare_syns(side).next()?.0.at;
+        let is_foreign = |ack: Seq| numbers.iter().all(|seq| ack - *seq > MOST_ON_A_SYN);
+        let mut strange = case.sent(side.opposite()).filter(|(seen, segment)| {
+            let has_ack = segment.flags.contains(Flags::ACK) && !segment.is_reset();
+            has_ack && is_foreign(segment.ack) && first <= seen.at + CLOSE
+        });
+        strange.find_map(|(seen, segment)| {
+            let (reset, _) = case.resets(side).find(|(_, reset)| reset.seq == segment.ack)?;
+            Some((side, seen, reset))
+        })
+    })?;
+    let other = name(side.opposite());
+    Some(Diagnosed {
+        cause: OpeningCause::WrongAck,
+        side: Some(side.opposite()),
+        confidence: Confidence::Certain,
+        because: format!(
+            "a segment from {other} acknowledged a number that no SYN of {} has; {0} reset it",
+            name(side)
+        ),
+        frames: vec![strange.frame, reset.frame],
+        advice: "an earlier connection between these endpoints is not over at that end, or a box \
+                 answers in its place: take another local port, or wait until it is forgotten"
+            .to_owned(),
+    })
+}
+
+/// A reset that ends what had crossed: with the number that is expected then.
+pub fn after_crossing(case: &Case<'_>) -> Option<Diagnosed> {
+    let (side, reset) = SIDES.into_iter().find_map(|side| {
+        let expected = numbers_met(case, side);
+        let mut resets = case.resets(side);
+        let reset = resets.find(|(_, reset)| expected.contains(&reset.seq))?;
+        Some((side, reset.0))
+    })?;
+    Some(Diagnosed {
+        cause: OpeningCause::ResetAfterCrossing,
+        side: Some(side),
+        confidence: Confidence::Certain,
+        because: format!("the SYNs had met when {} reset the connection", name(side)),
+        frames: vec![reset.frame],
+        advice:
+            "the program at that end gave up, or closed its socket too soon: look at its timeouts"
+                .to_owned(),
+    })
+}
+
+/// The numbers that a segment of that end has once its bare SYN and one of the other's have met: both were
+/// seen, or the other's SYN,ACK with the number of its bare SYN.
+fn numbers_met(case: &Case<'_>, side: Side) -> Vec<Seq> {
+    let other = side.opposite();
+    let has_met = case.bare_syns(other).next().is_some();
+    let own = case.bare_syns(side).filter(|_| has_met).map(|(_, syn)| syn.seq + 1);
+    let met = case
+        .syn_acks(other)
+        .filter(|(_, syn_ack)| case.bare_syns(other).any(|(_, syn)| syn.seq == syn_ack.seq));
+    own.chain(met.map(|(_, syn_ack)| syn_ack.ack)).collect()
+}
+
+/// What an ICMP error says, and who says it.
+pub fn icmp_error(case: &Case<'_>) -> Option<Diagnosed> {
+    let (side, seen, icmp) = SIDES.into_iter().find_map(|side| {
+        let numbers: Vec<_> = case.bare_syns(side).map(|(_, syn)| syn.seq).collect();
+        let mut errors = case.errors(side);
+        let (seen, icmp) = errors.find(|(_, icmp)| numbers.contains(&icmp.quote.seq))?;
+        Some((side, seen, icmp))
+    })?;
+    let by = seen.packet.source;
+    let whose = if by == case.end(side.opposite()).ip() {
+        format!("{}'s own address, or its NAT's", name(side.opposite()))
+    } else {
+        "a router or firewall on the way".to_owned()
+    };
+    let because = format!(
+        "{by} ({whose}) answered the SYN of {} with an ICMP error, {}/{}{}",
+        name(side),
+        icmp.kind,
+        icmp.code,
+        icmp_meaning(by, icmp.kind, icmp.code)
+    );
+    Some(Diagnosed {
+        cause: OpeningCause::IcmpError,
+        side: Some(side.opposite()),
+        confidence: Confidence::Certain,
+        because,
+        frames: frames(case.errors(side).map(|(seen, _)| seen)),
+        advice: "ask whoever runs that address; a NAT that answers a SYN which it did not expect \
+                 within six seconds breaks RFC 5382 REQ-4, and `tso-probe classify` behind it shows it"
+            .to_owned(),
+    })
+}
+
+/// The reset that answered a SYN, its sender, and how many hops away it and its host are.
+struct Refusal<'a> {
+    by: Side,
+    reset: &'a Seen,
+    segment: &'a Segment,
+    /// The TTL of another packet of that end, or of another connection from its address.
+    host: Option<u8>,
+}
+
+impl<'a> Refusal<'a> {
+    fn of(case: &'a Case<'_>) -> Option<Self> {
+        SIDES.into_iter().find_map(|by| {
+            let numbers: Vec<_> = case.bare_syns(by.opposite()).map(|(_, s)| s.seq + 1).collect();
+            let mut resets = case.resets(by);
+            let (reset, segment) = resets.find(|(_, reset)| numbers.contains(&reset.ack))?;
+            let mut others = case.sent(by).filter(|(_, segment)| !segment.is_reset());
+            let host = others.next().map(|(seen, _)| seen.packet.ttl).or_else(|| case.heard(by));
+            Some(Self { by, reset, segment, host })
+        })
+    }
+
+    /// Whether it looks like what RFC 9293 §3.10.7.1 has a host send.
+    fn is_canned(&self) -> bool {
+        self.segment.seq == Seq(0) && self.segment.window == 0
+    }
+}
+
+pub fn middlebox_reset(case: &Case<'_>) -> Option<Diagnosed> {
+    let refusal = Refusal::of(case)?;
+    let (box_ttl, host_ttl) = (refusal.reset.packet.ttl, refusal.host?);
+    let (box_hops, host_hops) = (hops(box_ttl), hops(host_ttl));
+    (box_hops != host_hops).then(|| Diagnosed {
+        cause: OpeningCause::MiddleboxReset,
+        side: Some(refusal.by),
+        confidence: sure(box_hops < host_hops),
+        because: format!(
+            "the reset came from {box_hops} hops away (TTL {box_ttl}), what {} itself sent from \
+             {host_hops} (TTL {host_ttl})",
+            name(refusal.by)
+        ),
+        frames: vec![refusal.reset.frame],
+        advice:
+            "a NAT or firewall before that host resets what it did not expect (RFC 5382 REQ-4): \
+                 have both ends send within the crossing window, or let that box drop instead"
+                .to_owned(),
+    })
+}
+
+pub fn closed_port(case: &Case<'_>) -> Option<Diagnosed> {
+    let refusal = Refusal::of(case)?;
+    let same = refusal.host.is_some_and(|host| hops(host) == hops(refusal.reset.packet.ttl));
+    (same && refusal.is_canned()).then(|| Diagnosed {
+        cause: OpeningCause::ClosedPort,
+        side: Some(refusal.by),
+        confidence: Confidence::Likely,
+        because: format!(
+            "{} answered the SYN with a reset, from as far away as its other packets: nothing listens \
+             or opens at {}",
+            name(refusal.by),
+            case.end(refusal.by)
+        ),
+        frames: vec![refusal.reset.frame],
+        advice: "start the program there, or have both ends open at the same moment from the ports \
+                 that the other aims at"
+            .to_owned(),
+    })
+}
+
+/// A reset of which no more is known than that it answered the SYN.
+pub fn reset(case: &Case<'_>) -> Option<Diagnosed> {
+    let refusal = Refusal::of(case)?;
+    let looks = if refusal.is_canned() { ", as a host sends it for a closed port" } else { "" };
+    let ttl = refusal.reset.packet.ttl;
+    Some(Diagnosed {
+        cause: OpeningCause::Reset,
+        side: Some(refusal.by),
+        confidence: Confidence::Certain,
+        because: format!(
+            "a reset that acknowledges the SYN came{looks}, from {} hops away (TTL {ttl}); no other packet from \
+             there tells whether the host or a box before it sent it",
+            hops(ttl)
+        ),
+        frames: vec![refusal.reset.frame],
+        advice: "see whether a program runs at that port; if it does, a NAT or firewall before it \
+                 resets: capture there as well"
+            .to_owned(),
+    })
+}
+
+pub const fn sure(is_certain: bool) -> Confidence {
+    if is_certain { Confidence::Certain } else { Confidence::Likely }
+}
+
+/// What is so close together may have been put out of order by the capture.
+pub const CLOSE: Duration = Duration::from_millis(10);
+
+/// A SYN and the data that it may carry.
+const MOST_ON_A_SYN: u32 = 1_500;

@@ -1,0 +1,89 @@
+//! SYNs that nothing answered, and answers that nobody took.
+
+use super::case::{Case, name};
+use super::cause::{Confidence, Diagnosed, OpeningCause, frames};
+use super::crossing::keeps_answering;
+use super::refusal::sure;
+use super::schedule::Stack;
+use crate::tcp::{Post, Side};
+use crate::time::{Duration, Instant};
+use crate::wire::Seq;
+
+/// SYN after SYN with one number, at the pace of a host that waits for an answer.
+pub fn no_answer(case: &Case<'_>) -> Option<Diagnosed> {
+    let is_one_way = case.packets.iter().all(|seen| seen.from == Side::A);
+    let tries = longest_row(case);
+    if !is_one_way || tries.len() < LEAST_TRIES {
+        return None;
+    }
+    let lasted = tries.last()?.since(*tries.first()?);
+    let stack = Stack::of(&tries)
+        .map_or(String::new(), |stack| format!(", at the pace of {}", stack.name()));
+    let because = format!(
+        "{} SYNs left for {} in {:.1} s{stack}, and nothing came back, not even a reset",
+        case.bare_syns(Side::A).count(),
+        case.opening.b,
+        lasted.as_secs_f64()
+    );
+    Some(Diagnosed {
+        cause: OpeningCause::NoAnswer,
+        side: Some(Side::B),
+        confidence: sure(case.post == Post::At(Side::A) && case.is_overdue()),
+        because,
+        frames: frames(case.packets.iter()),
+        advice: "that end was not there, or its NAT drops what it did not expect or maps it elsewhere: \
+                 have it check its external endpoint with `tso-probe stun` from that very port, and its \
+                 mapping with `tso-probe classify`"
+            .to_owned(),
+    })
+}
+
+/// The moments of a's SYNs with the number that it used most, if they are as far apart as a host that
+/// had no answer repeats them; one that was refused tries again sooner (Windows after half a second).
+fn longest_row(case: &Case<'_>) -> Vec<Instant> {
+    let numbers: Vec<Seq> = case.bare_syns(Side::A).map(|(_, syn)| syn.seq).collect();
+    let row = |number: Seq| {
+        let same = case.bare_syns(Side::A).filter(move |(_, syn)| syn.seq == number);
+        same.map(|(seen, _)| seen.at).collect::<Vec<_>>()
+    };
+    let longest = numbers.into_iter().map(row).max_by_key(Vec::len).unwrap_or_default();
+    let is_patient = longest.windows(2).all(|pair| pair[1].since(pair[0]) > LEAST_PATIENCE);
+    if is_patient { longest } else { Vec::new() }
+}
+
+/// The SYN,ACK arrived here, and the SYN or the SYN,ACK was sent again.
+pub fn syn_ack_ignored(case: &Case<'_>) -> Option<Diagnosed> {
+    if case.post != Post::At(Side::A) {
+        return None;
+    }
+    let (answer, syn_ack) = case.syn_acks(Side::B).next()?;
+    let later: Vec<_> = case
+        .bare_syns(Side::A)
+        .filter(|(seen, syn)| seen.at > answer.at + LEAST_PATIENCE && syn.seq + 1 == syn_ack.ack)
+        .map(|(seen, _)| seen)
+        .collect();
+    let has_taken = case.sent(Side::A).any(|(_, segment)| segment.ack == syn_ack.seq + 1);
+    let is_ignored = !later.is_empty() || keeps_answering(case, Side::B);
+    (is_ignored && !has_taken).then(|| Diagnosed {
+        cause: OpeningCause::SynAckIgnored,
+        side: Some(Side::A),
+        confidence: Confidence::Likely,
+        because: format!(
+            "{} answered with a SYN,ACK, which came this far, and {} went on sending its SYN: its own \
+             packet filter, or another's on this network, eats it",
+            name(Side::B),
+            name(Side::A)
+        ),
+        frames: [vec![answer.frame], frames(later.into_iter())].concat(),
+        advice:
+            "see what the firewall of that host does with it (nft list ruleset): a rule that drops \
+                 state invalid, or reverse-path filtering, does this"
+                .to_owned(),
+    })
+}
+
+/// An answer may be missing from the capture; those to three repetitions are not all missing by accident.
+const LEAST_TRIES: usize = 4;
+
+/// RFC 6298 §2.1 has a second; clocks of captures and coarse timers take something off.
+const LEAST_PATIENCE: Duration = Duration::from_millis(900);
