@@ -2,6 +2,7 @@
 
 mod copy;
 mod filter;
+mod judged;
 mod live;
 mod reader;
 mod sink;
@@ -58,6 +59,7 @@ pub struct AnalyzeArgs {
 pub const HELP: &str = "\
 Examples:
   tso-probe analyze failed.pcapng                    why it failed, with the frames
+  tso-probe analyze a.pcap b.pcap                    both ends: what became of each packet
   tso-probe analyze --port 7000 --outcome refused captures/
   sudo tso-probe analyze --interface eth0 --ndjson
   tcpdump -w - 'tcp or icmp' | tso-probe analyze --ndjson - | jq .diagnosis
@@ -107,6 +109,7 @@ pub fn analyze(request: &Analyze) -> Result<Exit, Failure> {
     for (number, file) in files.iter().enumerate() {
         match reader::read(file, number + 1, &mut sink) {
             Ok(account) => {
+                sink.judged(judged::judged(file, number + 1));
                 match unreadable(&account) {
                     Some(failure) => {
                         complain(&failure);

@@ -1,6 +1,9 @@
 //! What `analyze` answers: the connections that deserve attention, and the count of the others.
 
 mod account;
+mod judged;
+mod merged;
+mod merged_picture;
 mod page;
 mod remarks;
 
@@ -11,6 +14,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 pub use account::CaptureAccount;
+pub use judged::{Judged, JudgedRun};
+pub use merged::merged_text;
+pub use merged_picture::merged_picture;
 pub use page::analyze_page;
 pub use remarks::remarks;
 
@@ -20,7 +26,7 @@ use super::picture::picture;
 use super::punch::{name, opening_in_words};
 use super::table::{plain, text_of, titled, wrapped};
 use super::words::word;
-use crate::verdict::{Confidence, Connection, ConnectionOutcome, Diagnosed, SeenAt, Tally};
+use crate::verdict::{Confidence, Connection, ConnectionOutcome, Diagnosed, Merged, SeenAt, Tally};
 
 /// The schema's name; the number rises with every change that a reader may trip over.
 const SCHEMA: &str = "tso-probe/analyze/1";
@@ -32,8 +38,12 @@ pub struct Analysis<'a> {
     pub captures: &'a [CaptureAccount],
     /// All connections, counted.
     pub tally: &'a Tally,
-    /// Those to be shown.
+    /// Those to be shown that one point alone has seen.
     pub shown: &'a [Connection],
+    /// Those to be shown that several points have seen.
+    pub merged: &'a [Merged],
+    /// The verdicts of runs whose evidence files are among the captures.
+    pub judged: &'a [Judged],
     /// How many more there would be to show.
     pub left_out: u64,
     /// Whether all connections were to be shown.
@@ -49,6 +59,11 @@ struct Answer {
     /// The connections, in the order in which they were decided. `--ndjson` prints each in a line of
     /// its own, and nothing else.
     connections: Vec<Connection>,
+    /// Those of them that several captures, or interfaces of one, have seen: what became of each packet
+    /// between these points.
+    merged: Vec<Merged>,
+    /// Of captures that are evidence files of this program the verdicts of their runs.
+    verdicts: Vec<judged::RunVerdict>,
     /// The captures.
     captures: Vec<CaptureAccount>,
     /// All connections, counted: also those that were not to be shown.
@@ -77,27 +92,64 @@ pub fn connection_json(connection: &Connection) -> String {
 }
 
 /// What stands behind the connections.
-pub fn closing_json(captures: &[CaptureAccount], tally: &Tally) -> String {
-    format!("\n  ],\n  \"captures\": {},\n  \"tally\": {}\n}}\n", object(&captures), object(tally))
+pub fn closing_json(analysis: &Analysis<'_>) -> String {
+    let Analysis { merged, judged, captures, tally, .. } = analysis;
+    let verdicts: Vec<_> = judged.iter().map(Judged::json).collect();
+    let lines: Vec<_> = merged.iter().map(|one| format!("\n    {}", object(one))).collect();
+    format!(
+        "\n  ],\n  \"merged\": [{}],\n  \"verdicts\": {},\n  \"captures\": {},\n  \"tally\": {}\n}}\n",
+        lines.join(","),
+        object(&verdicts),
+        object(captures),
+        object(tally)
+    )
 }
 
 /// The answer as text of this many columns.
 pub fn analyze_text(analysis: &Analysis<'_>, width: u16) -> String {
-    let details = match analysis.shown {
-        few if few.len() <= FEW => few.iter().map(|shown| connection_text(shown, width)).collect(),
-        _ => vec![table(analysis, width)],
+    let files = analysis.files();
+    let in_full = || {
+        let merged = analysis.merged.iter().map(|one| merged_text(one, &files, width));
+        merged.chain(analysis.shown.iter().map(|one| connection_text(one, width))).collect()
     };
+    let details = if analysis.count() <= FEW { in_full() } else { vec![table(analysis, width)] };
     let captures = analysis.captures.iter().map(|capture| wrapped(&capture.text(), width, "  "));
     let mut parts: Vec<_> = captures.collect();
+    parts.extend(analysis.judged.iter().map(|judged| judged.text(&files, width)));
     parts.extend(details);
     parts.push(summary(analysis, width));
     parts.retain(|part| !part.is_empty());
     parts.join("\n\n") + "\n"
 }
 
+impl Analysis<'_> {
+    /// How many are to be shown.
+    const fn count(&self) -> usize {
+        self.shown.len() + self.merged.len()
+    }
+
+    /// The names of the captures.
+    fn files(&self) -> Vec<&str> {
+        self.captures.iter().map(|capture| capture.file.as_str()).collect()
+    }
+}
+
 fn table(analysis: &Analysis<'_>, width: u16) -> String {
     let mut table = plain(width);
     table.set_header(["No.", "From, to", "Outcome", "Why"]);
+    for one in analysis.merged {
+        let why = one.diagnosis.first().map_or(String::new(), |found| {
+            let frames = merged::frames(found, 3);
+            format!("{}{}; frames {frames}", word(&found.cause), merged::at_side(found))
+        });
+        let row = [
+            merged::numbers(one),
+            merged::own_ends(one).join("\n"),
+            merged::merged_outcome(one),
+            why,
+        ];
+        table.add_row(row);
+    }
     for connection in analysis.shown {
         let ends = format!("{}\n{}", connection.a, connection.b);
         let why = connection.diagnosis.first().map_or(String::new(), |found| {
@@ -203,6 +255,10 @@ fn summary(analysis: &Analysis<'_>, width: u16) -> String {
 fn summary_text(analysis: &Analysis<'_>) -> String {
     let tally = analysis.tally;
     let mut text = format!("{}.", counted(tally.connections, "connection"));
+    if !analysis.merged.is_empty() {
+        let merged = counted(analysis.merged.len() as u64, "connection");
+        let _ = write!(text, " {merged} that several points saw, merged.");
+    }
     let outcomes =
         tally.outcomes.iter().filter(|(outcome, _)| **outcome != ConnectionOutcome::Open);
     let outcomes = outcomes.map(|(outcome, count)| format!("{count} {}", word(outcome)));
@@ -218,10 +274,12 @@ fn summary_text(analysis: &Analysis<'_>) -> String {
             analysis.left_out
         );
     }
-    if analysis.shown.len() > FEW {
+    if analysis.count() > FEW {
         text.push_str(" One of them in full: --ladder NUMBER.");
     }
-    if !analysis.all && tally.connections > 0 && analysis.shown.is_empty() {
+    if !analysis.judged.is_empty() {
+        text.push_str(if analysis.all { "" } else { " The openings of the run itself: --all." });
+    } else if !analysis.all && tally.connections > 0 && analysis.count() == 0 {
         text.push_str(" None deserves attention; --all shows them all the same.");
     }
     text

@@ -143,7 +143,7 @@ fn states(verdict: &PunchVerdict) -> impl Iterator<Item = Row> {
 }
 
 /// A packet in a few letters.
-fn label(body: &Body) -> String {
+pub fn label(body: &Body) -> String {
     match body {
         Body::Tcp(segment) => of_segment(segment),
         Body::Icmp(icmp) => {

@@ -22,8 +22,9 @@ mod timing;
 pub mod words;
 
 pub use analyze::{
-    Analysis, CaptureAccount, analyze_page, analyze_schema, analyze_text, closing_json,
-    connection_json, connection_picture, connection_text, opening_json, remarks,
+    Analysis, CaptureAccount, Judged, JudgedRun, analyze_page, analyze_schema, analyze_text,
+    closing_json, connection_json, connection_picture, connection_text, merged_picture,
+    merged_text, opening_json, remarks,
 };
 pub use doctor::{doctor_json, doctor_schema, doctor_table};
 pub use json::{SCHEMA, json, schema};

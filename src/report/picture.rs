@@ -79,7 +79,7 @@ fn lifeline(ladder: &Ladder, side: Side, places: &[f64], bottom: f64) -> Group {
     group
 }
 
-const fn class(state: State) -> &'static str {
+pub const fn class(state: State) -> &'static str {
     match state {
         State::SynSent => "sent",
         State::SynReceived => "received",
@@ -143,7 +143,7 @@ fn nth_of_its_kind(row: &Row, what: &str, ladder: &Ladder) -> usize {
         .count()
 }
 
-fn arrow([x1, y1]: [f64; 2], [x2, y2]: [f64; 2], arrives: bool) -> Group {
+pub fn arrow([x1, y1]: [f64; 2], [x2, y2]: [f64; 2], arrives: bool) -> Group {
     let line = Line::new().set("x1", x1).set("y1", y1).set("x2", x2).set("y2", y2);
     let group = Group::new().add(line.set("class", if arrives { "arrow" } else { "arrow lost" }));
     let angle = (y2 - y1).atan2(x2 - x1).to_degrees();
@@ -159,23 +159,23 @@ fn arrow([x1, y1]: [f64; 2], [x2, y2]: [f64; 2], arrives: bool) -> Group {
     }
 }
 
-fn text(x: f64, y: f64, anchor: &str, class: &str, what: &str) -> Text {
+pub fn text(x: f64, y: f64, anchor: &str, class: &str, what: &str) -> Text {
     Text::new(what).set("x", x).set("y", y).set("text-anchor", anchor).set("class", class)
 }
 
-const WIDTH: f64 = 860.0;
-const MIDDLE: f64 = WIDTH / 2.0;
-const LEFT: f64 = 190.0;
-const RIGHT: f64 = WIDTH - LEFT;
-const TOP: f64 = 76.0;
-const NEAREST: f64 = 22.0;
-const FARTHEST: f64 = 110.0;
+pub const WIDTH: f64 = 860.0;
+pub const MIDDLE: f64 = WIDTH / 2.0;
+pub const LEFT: f64 = 190.0;
+pub const RIGHT: f64 = WIDTH - LEFT;
+pub const TOP: f64 = 76.0;
+pub const NEAREST: f64 = 22.0;
+pub const FARTHEST: f64 = 110.0;
 
 /// How far an arrow falls whose other end has no time.
 const SLANT: f64 = 12.0;
 
 /// Readable on paper and on a dark screen.
-const STYLE: &str = "
+pub const STYLE: &str = "
 .ground{fill:#fff}text{fill:#1f2328}.title{font-weight:600;font-size:15px}.end{font-weight:600}
 .faint{fill:#59636e;font-size:12px}.life{stroke:#8c959f;stroke-width:2}.unseen{stroke-dasharray:4 5}
 .arrow{stroke:#1f2328;stroke-width:1.4}.head{fill:#1f2328}.packet{font-size:12px}

@@ -20,7 +20,7 @@ use crate::capture::{self, Ending};
 use crate::tcp::{Opening, Outcome, Post, Side, Testimony, onlooker};
 use crate::time::Instant;
 use crate::wire::{Endpoint, Packet};
-use case::Case;
+pub(super) use case::{Case, Seen};
 
 /// What is known of one connection of a capture.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]

@@ -12,6 +12,7 @@ mod finding;
 mod hairpin;
 mod liveness;
 mod mapping;
+mod merge;
 mod outlook;
 mod ports;
 mod punch;
@@ -38,11 +39,15 @@ pub use finding::{
     Prediction, Proof, Unknown, UnsolicitedSynFinding,
 };
 
+pub use merge::{
+    Ahead, Carried, Change, Field, FrameOf, MatchedBy, Merged, MergedCause, PacketFate, Part,
+    Passed, SeenPoint, Span, merge,
+};
 pub use outlook::{Between, Outlook, outlook};
 pub use ports::{NextPort, NextPorts, PortsVerdict, RuleBelief, SeenFlow, judge_ports};
 pub use punch::{
     Alone, Attempt, Cause, Diagnosis, Foreseen, Measured, Missed, PunchEnd, PunchVerdict, Socket,
-    StateChange, StateSource, Testimony, Timing, TraceLine, Witnesses, judge_punch,
+    StateChange, StateSource, Testimony, Timing, TraceLine, Witnesses, is_punch, judge_punch,
 };
 pub use stun::{Agreement, Payload, Problem, StunServer, StunVerdict, judge_stun};
 

@@ -189,6 +189,11 @@ pub enum Missed {
     Unsaid,
 }
 
+/// Whether a run was a punch.
+pub fn is_punch(run: &Run) -> bool {
+    run.facts.iter().any(|(_, fact)| punched(fact).is_some())
+}
+
 /// Judges a punch.
 pub fn judge_punch(run: &Run) -> PunchVerdict {
     let ends = Ends::of(run);

@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 use super::recent::Call;
 use super::table::Key;
 use crate::capture::screen::Item;
-use crate::wire::glance::{self, ACK, End, FIN, RST, SYN, Segment};
+use crate::wire::glance::{self, ACK, End, FIN, Glance, RST, SYN, Segment};
 use crate::wire::{self, DecodeError, Endpoint, Icmp, Packet};
 
 /// One attempt, or several, to open a connection between two endpoints.
@@ -131,6 +131,19 @@ impl Kept {
     /// Never, for what was kept by an [`super::Openings`].
     pub fn packet(&self) -> Result<Packet, DecodeError> {
         wire::decode_lax(&self.headers, self.headers.len() + self.payload as usize)
+    }
+
+    /// Its sequence number; of an ICMP error, that of the segment that it quotes.
+    pub const fn seq(&self) -> u32 {
+        self.seq
+    }
+
+    /// Whether all of its headers were captured.
+    pub fn is_whole(&self) -> bool {
+        match glance::glance(&self.headers) {
+            Glance::Tcp(seen) => seen.headers(&self.headers) <= self.headers.len(),
+            _ => false,
+        }
     }
 
     pub(super) const fn is_bare_syn(&self) -> bool {

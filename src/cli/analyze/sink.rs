@@ -10,8 +10,8 @@ use crate::cli::evidence;
 use crate::cli::failure::Failure;
 use crate::cli::finish::show;
 use crate::cli::screen::Screen;
-use crate::report::{self, Analysis, CaptureAccount};
-use crate::verdict::{Connection, ConnectionOutcome, Tally, explain};
+use crate::report::{self, Analysis, CaptureAccount, Judged};
+use crate::verdict::{Connection, ConnectionOutcome, Merged, Part, Tally, explain, merge};
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +40,12 @@ pub struct Also {
 impl Also {
     /// Whether a connection is to be drawn.
     fn wants(&self, connection: &Connection) -> bool {
-        (self.svg.is_some() || self.html.is_some()) && connection.is_noteworthy()
+        self.draws() && connection.is_noteworthy()
+    }
+
+    /// Whether anything is to be drawn.
+    const fn draws(&self) -> bool {
+        self.svg.is_some() || self.html.is_some()
     }
 
     /// The one file that is to be written again, if any.
@@ -68,6 +73,13 @@ pub struct Sink {
     tally: Tally,
     shown: Vec<Connection>,
     left_out: u64,
+    /// What is compared with other points: of each capture so many.
+    parts: Vec<Part>,
+    /// How many of the capture under way are among them.
+    compared: (usize, usize),
+    /// How many more there were.
+    not_compared: u64,
+    judged: Vec<Judged>,
     stdout: BufWriter<io::Stdout>,
     /// Whether something was written, and whether it still can be.
     written: u64,
@@ -85,6 +97,10 @@ impl Sink {
             tally: Tally::default(),
             shown: Vec::new(),
             left_out: 0,
+            parts: Vec::new(),
+            compared: (0, 0),
+            not_compared: 0,
+            judged: Vec::new(),
             stdout: BufWriter::with_capacity(1 << 16, io::stdout()),
             written: 0,
             is_deaf: false,
@@ -98,6 +114,7 @@ impl Sink {
     /// Takes an opening of the capture of that number.
     pub fn take(&mut self, opening: &Opening, capture: usize) {
         self.number += 1;
+        self.keep(opening, capture);
         if !self.filter.may_pass(opening) {
             return;
         }
@@ -118,6 +135,29 @@ impl Sink {
             self.tally.add(&connection);
             self.put(connection);
         }
+    }
+
+    /// A capture was the evidence file of a run. What the program's own probes opened is not shown as well,
+    /// unless all is asked for.
+    pub fn judged(&mut self, judged: Option<Judged>) {
+        let Some(judged) = judged else { return };
+        if matches!(self.output, Output::Text { all: false }) && !self.also.draws() {
+            self.shown.retain(|one| one.capture != judged.capture);
+        }
+        self.judged.push(judged);
+    }
+
+    /// Keeps an opening for comparison, asked for or not: elsewhere it may have other endpoints.
+    fn keep(&mut self, opening: &Opening, capture: usize) {
+        if self.compared.0 != capture {
+            self.compared = (capture, 0);
+        }
+        if self.compared.1 >= MOST_COMPARED {
+            self.not_compared += 1;
+            return;
+        }
+        self.compared.1 += 1;
+        self.parts.push(Part { capture, number: self.number, opening: opening.clone() });
     }
 
     fn put(&mut self, connection: Connection) {
@@ -166,40 +206,94 @@ impl Sink {
 
     /// All captures have been read. What is to be said of single frames, by their numbers.
     pub fn close(mut self, captures: &[CaptureAccount]) -> Result<BTreeMap<u64, String>, Failure> {
+        let merged = self.merged(captures);
+        // What several points saw is shown once, and as all of them together saw it.
+        if !matches!(self.output, Output::Json | Output::Lines) {
+            self.shown.retain(|one| !merged.iter().any(|merged| merged.has(one.number)));
+        }
         match self.output {
-            Output::Json => self.write(&report::closing_json(captures, &self.tally)),
+            Output::Json => {
+                let text = report::closing_json(&self.analysis(captures, &merged));
+                self.write(&text);
+            }
             Output::Lines => {}
             Output::Ladder(number) => {
                 let error = format!("there is no connection {number} among the {}", self.number);
                 let hint = "the table names those that deserve attention; --all lists every one";
-                let shown = self.shown.first().ok_or_else(|| Failure::new(error, hint))?;
-                show(&(report::connection_text(shown, Screen::of_stdout().width) + "\n"));
+                let width = Screen::of_stdout().width;
+                let files: Vec<_> = captures.iter().map(|capture| capture.file.as_str()).collect();
+                let text = match (merged.first(), self.shown.first()) {
+                    (Some(merged), _) => report::merged_text(merged, &files, width),
+                    (None, Some(shown)) => report::connection_text(shown, width),
+                    (None, None) => return Err(Failure::new(error, hint)),
+                };
+                show(&(text + "\n"));
             }
-            Output::Text { all } => {
-                let Self { shown, tally, left_out, .. } = &self;
-                let analysis = Analysis { captures, tally, shown, left_out: *left_out, all };
+            Output::Text { .. } => {
+                let analysis = self.analysis(captures, &merged);
                 show(&report::analyze_text(&analysis, Screen::of_stdout().width));
             }
         }
         self.flush();
-        self.draw(captures)?;
+        self.draw(&self.analysis(captures, &merged))?;
         Ok(self.remarks)
     }
 
+    fn analysis<'a>(
+        &'a self,
+        captures: &'a [CaptureAccount],
+        merged: &'a [Merged],
+    ) -> Analysis<'a> {
+        let Self { shown, judged, tally, left_out, .. } = self;
+        let all = matches!(self.output, Output::Text { all: true });
+        Analysis { captures, tally, shown, merged, judged, left_out: *left_out, all }
+    }
+
+    /// The connections asked for that more than one point saw.
+    fn merged(&self, captures: &[CaptureAccount]) -> Vec<Merged> {
+        if self.not_compared > 0 && captures.len() > 1 {
+            super::warn(&format!(
+                "{} connections were not compared with the other captures: of each capture the first {} are",
+                self.not_compared, MOST_COMPARED
+            ));
+        }
+        let spans =
+            (1..).zip(captures).filter_map(|(number, capture)| Some((number, capture.span()?)));
+        let mut merged = merge(&self.parts, &spans.collect());
+        merged.retain(|one| match self.output {
+            Output::Ladder(number) => one.has(number),
+            Output::Text { all: false } => one.is_noteworthy() && !self.is_of_a_run(one),
+            _ => true,
+        });
+        merged.retain(|one| self.filter.wants(one.outcome) && self.is_asked_for(one));
+        merged.truncate(MOST_ROWS);
+        merged
+    }
+
+    /// Whether the verdict of a run tells of it already.
+    fn is_of_a_run(&self, merged: &Merged) -> bool {
+        let is_judged = |capture| self.judged.iter().any(|judged| judged.capture == capture);
+        !self.also.draws() && merged.points.iter().all(|point| is_judged(point.capture))
+    }
+
+    fn is_asked_for(&self, merged: &Merged) -> bool {
+        let own = self.parts.iter().filter(|part| merged.has(part.number));
+        own.into_iter().any(|part| self.filter.may_pass(&part.opening))
+    }
+
     /// Writes the picture and the page.
-    fn draw(&self, captures: &[CaptureAccount]) -> Result<(), Failure> {
-        let Self { shown, tally, left_out, .. } = self;
+    fn draw(&self, analysis: &Analysis<'_>) -> Result<(), Failure> {
         if let Some(path) = &self.also.svg {
-            let first = shown.first().ok_or_else(|| {
+            let merged = analysis.merged.first().map(report::merged_picture);
+            let first = || analysis.shown.first().map(report::connection_picture);
+            let picture = merged.or_else(first).ok_or_else(|| {
                 let hint = "name one: --ladder NUMBER, or --all for the first of all";
                 Failure::new("there is no connection that deserves a picture", hint)
             })?;
-            evidence::save(path, report::connection_picture(first).as_bytes())?;
+            evidence::save(path, picture.as_bytes())?;
         }
         if let Some(path) = &self.also.html {
-            let all = matches!(self.output, Output::Text { all: true });
-            let analysis = Analysis { captures, tally, shown, left_out: *left_out, all };
-            evidence::save(path, report::analyze_page(&analysis).as_bytes())?;
+            evidence::save(path, report::analyze_page(analysis).as_bytes())?;
         }
         Ok(())
     }
@@ -208,6 +302,9 @@ impl Sink {
         self.is_deaf |= self.stdout.write_all(text.as_bytes()).is_err();
     }
 }
+
+/// Of each capture: some ten megabytes of them.
+const MOST_COMPARED: usize = 20_000;
 
 /// A hundred megabytes of them.
 const MOST_REMARKS: usize = 500_000;

@@ -5,6 +5,8 @@ use serde::Serialize;
 
 use super::counted;
 use crate::capture::Surveyed;
+use crate::time::Duration;
+use crate::verdict::Span;
 use crate::wire::link::LinkType;
 
 /// What a capture holds.
@@ -83,6 +85,14 @@ impl CaptureAccount {
             strays,
             unfinished,
         }
+    }
+
+    /// Between which moments it was made, if it has any frame.
+    pub fn span(&self) -> Option<Span> {
+        let nanos = |seconds: f64| Duration::from_secs_f64(seconds.max(0.0)).as_nanos();
+        let (first, last) = self.first_s.zip(self.last_s)?;
+        let [first, last] = [first, last].map(|at| u64::try_from(nanos(at)).unwrap_or(u64::MAX));
+        Some(Span { first, last })
     }
 
     /// What is to be said aloud: each a warning.

@@ -2,13 +2,16 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::{Analysis, at, connection_picture, outcome, summary_text};
+use super::merged::{self, at_side, merged_outcome, numbers, own_ends, point_in_words};
+use super::{Analysis, at, connection_picture, merged_picture, outcome, summary_text};
 use crate::report::words::word;
-use crate::verdict::{Confidence, Connection};
+use crate::tcp::Side;
+use crate::verdict::{Carried, Change, Confidence, Connection, Merged};
 
 /// The analysis as a page.
 pub fn analyze_page(analysis: &Analysis<'_>) -> String {
     let in_full = &analysis.shown[..analysis.shown.len().min(MOST_IN_FULL)];
+    let files = analysis.files();
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -23,12 +26,13 @@ pub fn analyze_page(analysis: &Analysis<'_>) -> String {
                 h1 { "TCP openings" }
                 @for capture in analysis.captures { p { (capture.text()) } }
                 p { (summary_text(analysis)) }
-                @if analysis.shown.len() > 1 {
+                @if analysis.count() > 1 {
                     h2 { "When" }
-                    (timeline(analysis.shown))
+                    (timeline(&marks(analysis)))
                     h2 { "Which" }
-                    (table(analysis.shown, in_full.len()))
+                    (table(analysis, in_full.len()))
                 }
+                @for one in analysis.merged { (merged_section(one, &files)) }
                 @for connection in in_full { (section(connection)) }
             }
         }
@@ -36,13 +40,42 @@ pub fn analyze_page(analysis: &Analysis<'_>) -> String {
     page.into_string()
 }
 
-/// Each connection as a mark at the time of its first packet, in a row for each outcome.
-fn timeline(shown: &[Connection]) -> Markup {
-    let begin = shown.iter().map(|one| one.first_s).fold(f64::INFINITY, f64::min);
-    let end = shown.iter().map(|one| one.last_s).fold(f64::NEG_INFINITY, f64::max);
+/// A connection on the line of time.
+struct Mark {
+    name: String,
+    outcome: String,
+    from_s: f64,
+    until_s: f64,
+}
+
+fn marks(analysis: &Analysis<'_>) -> Vec<Mark> {
+    let merged = analysis.merged.iter().map(|one| {
+        let [a, b] = own_ends(one);
+        let last = one.packets.iter().flat_map(|packet| &packet.passed);
+        let last = last.map(|pass| pass.at_us).fold(0.0, f64::max);
+        Mark {
+            name: format!("{}: {a} to {b}", numbers(one)),
+            outcome: merged_outcome(one),
+            from_s: one.first_s,
+            until_s: one.first_s + last / 1e6,
+        }
+    });
+    let shown = analysis.shown.iter().map(|one| Mark {
+        name: format!("{}: {} to {}", one.number, one.a, one.b),
+        outcome: outcome(one),
+        from_s: one.first_s,
+        until_s: one.last_s,
+    });
+    merged.chain(shown).collect()
+}
+
+/// Each connection as a mark from its first packet to its last, in a row for each outcome.
+fn timeline(marks: &[Mark]) -> Markup {
+    let begin = marks.iter().map(|one| one.from_s).fold(f64::INFINITY, f64::min);
+    let end = marks.iter().map(|one| one.until_s).fold(f64::NEG_INFINITY, f64::max);
     let x = |at: f64| 170.0 + (at - begin) / (end - begin).max(1e-6) * 660.0;
-    let mut rows: Vec<String> = shown.iter().map(outcome).collect();
-    rows.sort();
+    let mut rows: Vec<&str> = marks.iter().map(|one| one.outcome.as_str()).collect();
+    rows.sort_unstable();
     rows.dedup();
     let height = 30 + rows.len() * 24;
     html! {
@@ -51,11 +84,10 @@ fn timeline(shown: &[Connection]) -> Markup {
                 @let y = 18 + place * 24;
                 text x="0" y=(y + 4) { (row) }
                 line.grid x1="170" x2="830" y1=(y) y2=(y) {}
-                @for one in shown.iter().filter(|one| outcome(one) == *row) {
-                    // From its first packet to its last.
-                    rect.mark x=(format!("{:.1}", x(one.first_s))) y=(y - 6) height="12"
-                        width=(format!("{:.1}", (x(one.last_s) - x(one.first_s)).max(3.0))) {
-                        title { (one.number) ": " (one.a) " to " (one.b) }
+                @for one in marks.iter().filter(|one| one.outcome == *row) {
+                    rect.mark x=(format!("{:.1}", x(one.from_s))) y=(y - 6) height="12"
+                        width=(format!("{:.1}", (x(one.until_s) - x(one.from_s)).max(3.0))) {
+                        title { (one.name) }
                     }
                 }
             }
@@ -65,12 +97,20 @@ fn timeline(shown: &[Connection]) -> Markup {
     }
 }
 
-fn table(shown: &[Connection], in_full: usize) -> Markup {
+fn table(analysis: &Analysis<'_>, in_full: usize) -> Markup {
     html! {
         table {
             thead { tr { th { "No." } th { "From" } th { "To" } th { "Outcome" } th { "Why" } } }
             tbody {
-                @for (place, one) in shown.iter().enumerate() {
+                @for one in analysis.merged {
+                    @let [a, b] = own_ends(one);
+                    tr {
+                        td { a href=(format!("#m{}", one.number)) { (numbers(one)) } }
+                        td { (a) } td { (b) } td { (merged_outcome(one)) }
+                        td { @if let Some(found) = one.diagnosis.first() { (word(&found.cause)) (at_side(found)) } }
+                    }
+                }
+                @for (place, one) in analysis.shown.iter().enumerate() {
                     tr {
                         td {
                             @if place < in_full { a href=(format!("#c{}", one.number)) { (one.number) } }
@@ -83,6 +123,57 @@ fn table(shown: &[Connection], in_full: usize) -> Markup {
             }
         }
     }
+}
+
+fn merged_section(merged: &Merged, files: &[&str]) -> Markup {
+    let [a, b] = own_ends(merged);
+    let mut said = Vec::new();
+    html! {
+        section id=(format!("m{}", merged.number)) {
+            h2 { "Connection " (numbers(merged)) ": " (a) " to " (b) }
+            p { (merged_outcome(merged)) }
+            ul {
+                @for (point, place) in merged.points.iter().zip(1..) {
+                    li { (point_in_words(point, place, files)) }
+                }
+            }
+            @for found in &merged.diagnosis {
+                div.found {
+                    p {
+                        strong { (word(&found.cause)) (at_side(found)) }
+                        @if found.confidence == Confidence::Likely { " (likely)" }
+                        ": " (found.because) "."
+                    }
+                    p { "What to do: " (found.advice) "." }
+                    p.frames { "Shown by frames (capture:frame) " (merged::frames(found, usize::MAX)) }
+                }
+            }
+            @if !merged.unknown.is_empty() {
+                p { "What cannot be known even so:" }
+                ul { @for what in &merged.unknown { li { (what) } } }
+            }
+            (PreEscaped(merged_picture(merged)))
+            details {
+                summary { "Packets" }
+                pre { @for packet in &merged.packets { (packet_in_lines(packet, &mut said)) } }
+            }
+        }
+    }
+}
+
+/// A packet, where it passed, and what was changed.
+fn packet_in_lines(packet: &Carried, said: &mut Vec<(usize, Side, Change)>) -> String {
+    let passed = packet
+        .passed
+        .iter()
+        .map(|pass| format!("{}:{} at {:.3} ms", pass.point, pass.frame, pass.at_us / 1e3));
+    let passed = passed.collect::<Vec<_>>().join(", ");
+    let mut lines =
+        format!("{}\n    {}, point:frame {passed}\n", packet.packet, word(&packet.fate));
+    for change in merged::new_changes(packet, said) {
+        lines.push_str(&format!("    {change}\n"));
+    }
+    lines
 }
 
 fn section(connection: &Connection) -> Markup {

@@ -72,6 +72,18 @@ pub enum OpeningCause {
     Reset,
     /// A reset came once the SYNs had met.
     ResetAfterCrossing,
+    /// Every SYN left its end, and died on its way: between which points is known.
+    SynLost,
+    /// Something between answers in the other end's place, and opens the rest itself.
+    SynProxy,
+    /// Something between answers in the other end's place.
+    TransparentProxy,
+    /// What is not for a NAT to change was changed on the way.
+    Rewritten,
+    /// The end was seen from another external endpoint than before.
+    MappingExpired,
+    /// A NAT64 is in between (RFC 6146).
+    Nat64,
     /// SYN after SYN, and nothing came back.
     NoAnswer,
     /// What was seen proves no cause.
