@@ -93,6 +93,8 @@ pub struct SeenPoint {
     pub interface: u32,
     /// The connection's number there.
     pub connection: u64,
+    /// The numbers of what it is there as well, where a NAT gave its mapping up and made another.
+    pub later: Vec<u64>,
     /// The end called a, as it is known at this point.
     pub a: Endpoint,
     /// The other end.
@@ -164,7 +166,9 @@ impl Merged {
 
     /// Whether this is the connection of that number, at one of its points.
     pub fn has(&self, connection: u64) -> bool {
-        self.points.iter().any(|point| point.connection == connection)
+        let is_at =
+            |point: &SeenPoint| point.later.contains(&connection) || point.connection == connection;
+        self.points.iter().any(is_at)
     }
 }
 
@@ -262,11 +266,17 @@ fn testimony(points: &[Point<'_>], alone: &[Connection]) -> Testimony {
 
 /// At the ends that were watched; where none was, as far as what passed the first point shows.
 fn shown_states(points: &[Point<'_>]) -> Vec<Transition> {
-    let all = points.iter().flat_map(|point| {
-        let states = point.shown_states().into_iter();
-        states.filter(|step| point.post == Post::At(step.side))
-    });
-    let own: Vec<_> = all.collect();
+    let of = |side: Side| {
+        let own = points.iter().find(|point| point.post == Post::At(side));
+        own.map(|point| {
+            point
+                .shown_states()
+                .into_iter()
+                .filter(move |step| step.side == side)
+                .collect::<Vec<_>>()
+        })
+    };
+    let own: Vec<_> = [Side::A, Side::B].into_iter().filter_map(of).flatten().collect();
     match points.first() {
         Some(first) if own.is_empty() => first.shown_states(),
         _ => own,
@@ -327,6 +337,7 @@ fn seen_point(point: &Point<'_>, clock: Option<Ahead>) -> SeenPoint {
         capture: point.part.capture,
         interface: point.part.opening.interface,
         connection: point.part.number,
+        later: point.later.iter().map(|part| part.number).collect(),
         a: point.a,
         b: point.b,
         seen_at: point.post.into(),
@@ -338,11 +349,13 @@ fn seen_point(point: &Point<'_>, clock: Option<Ahead>) -> SeenPoint {
 /// What cannot be known even with all the captures, in prose.
 fn unknown(points: &[Point<'_>], ahead: &[Option<Ahead>]) -> Vec<String> {
     let mut unknown = Vec::new();
-    for (place, _) in ahead.iter().enumerate().filter(|(_, ahead)| ahead.is_none()) {
+    let places = ahead.iter().zip(1..).filter(|(ahead, _)| ahead.is_none());
+    let places: Vec<_> = places.map(|(_, place): (_, usize)| place.to_string()).collect();
+    if !places.is_empty() {
         unknown.push(format!(
-            "how far the clock of point {} is ahead: no packets passed both ways between it and point 1, \
-             so its times are as if the fastest one had taken none",
-            place + 1
+            "how far the clock of point {} is ahead of that of point 1: no packets passed both ways between \
+             them, so its times are as if the fastest one had taken none",
+            places.join(", and that of point ")
         ));
     }
     for (_, place) in points.iter().zip(1..).filter(|(point, _)| point.is_by_ports()) {

@@ -67,8 +67,8 @@ pub fn point_in_words(point: &SeenPoint, place: usize, files: &[&str]) -> String
         String::new()
     };
     let post = match point.seen_at {
-        SeenAt::A => ", at the interface of a",
-        SeenAt::B => ", at the interface of b",
+        SeenAt::A => ", at a's end",
+        SeenAt::B => ", at b's end",
         SeenAt::Between => "",
     };
     let mut text = format!(
@@ -76,9 +76,9 @@ pub fn point_in_words(point: &SeenPoint, place: usize, files: &[&str]) -> String
         point.connection, point.a, point.b
     );
     if let Some(clock) = point.clock.filter(|clock| clock.error_us > 0.0) {
-        let direction = if clock.ahead_us < 0.0 { "behind" } else { "ahead" };
+        let direction = if clock.ahead_us < 0.0 { "behind" } else { "ahead of" };
         text.push_str(&format!(
-            "; its clock is {:.3} ms {direction} of the first, ±{:.3}",
+            "; its clock is {:.3} ms {direction} the first, ±{:.3}",
             clock.ahead_us.abs() / 1e3,
             clock.error_us / 1e3
         ));

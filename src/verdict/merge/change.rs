@@ -114,10 +114,15 @@ fn in_segments(
         return;
     }
     let (before, after) = (fields(one), fields(other));
+    let has_stamp = |fields: &BTreeMap<_, String>| fields.contains_key(&(Field::TimeStamp, 0));
+    let is_taken_out = has_stamp(&before) != has_stamp(&after);
     let mut all: Vec<_> = before.keys().chain(after.keys()).copied().collect();
     all.sort_unstable();
     all.dedup();
-    for (field, kind) in all {
+    // An option that is gone is one change, not two.
+    for (field, kind) in
+        all.into_iter().filter(|(field, _)| *field != Field::TimeStampEcho || !is_taken_out)
+    {
         let value =
             |fields: &BTreeMap<_, String>| fields.get(&(field, kind)).cloned().unwrap_or_default();
         compare(field, value(&before), value(&after));

@@ -34,7 +34,7 @@ struct Member {
     by: MatchedBy,
 }
 
-/// The connections that were seen at more than one point, at no point twice.
+/// The connections that were seen at more than one point.
 pub fn groups(parts: &[Part]) -> Vec<Vec<Point<'_>>> {
     let known: Vec<_> = parts.iter().map(Known::of).collect();
     let index = Index::of(&known);
@@ -44,32 +44,40 @@ pub fn groups(parts: &[Part]) -> Vec<Vec<Point<'_>>> {
         if grouped.contains(&place) {
             continue;
         }
-        let group = group_of(place, parts, &known, &index, &grouped);
-        if group.len() > 1 {
+        let group = group_of(place, &known, &index, &grouped);
+        if group.iter().any(|member| point_of(&parts[member.place]) != point_of(&parts[place])) {
             grouped.extend(group.iter().map(|member| member.place));
             groups.push(group);
         }
     }
     groups.extend(by_ports(parts, &known, &grouped));
-    let point = |member: &Member| Point::new(&parts[member.place], member.is_flipped, member.by);
-    groups.iter().map(|group| group.iter().map(point).collect()).collect()
+    groups.iter().map(|group| points(group, parts)).collect()
+}
+
+/// The points of a group. Where a NAT gave its mapping up, the same connection goes on from another external
+/// endpoint: at the points behind that it is several openings.
+fn points<'a>(group: &[Member], parts: &'a [Part]) -> Vec<Point<'a>> {
+    let mut points: Vec<Point<'a>> = Vec::new();
+    for member in group {
+        let part = &parts[member.place];
+        match points.iter_mut().find(|point| point_of(point.part) == point_of(part)) {
+            Some(point) if point.is_apart_from(part) => point.goes_on(part, member.is_flipped),
+            // The same packets again, as a capture of all interfaces of a router has them.
+            Some(_) => {}
+            None => points.push(Point::new(part, member.is_flipped, member.by)),
+        }
+    }
+    points
 }
 
 /// All that has a SYN in common with this opening, or with another one that has.
-fn group_of(
-    first: usize,
-    parts: &[Part],
-    known: &[Known],
-    index: &Index,
-    taken: &BTreeSet<usize>,
-) -> Vec<Member> {
+fn group_of(first: usize, known: &[Known], index: &Index, taken: &BTreeSet<usize>) -> Vec<Member> {
     let mut group = vec![Member { place: first, is_flipped: false, by: MatchedBy::First }];
-    let mut points = BTreeSet::from([point_of(&parts[first])]);
     let mut open = VecDeque::from([group[0]]);
     while let Some(member) = open.pop_front() {
         for (place, by, is_flipped) in index.like(member.place, known) {
             let is_free = !taken.contains(&place) && !group.iter().any(|one| one.place == place);
-            if is_free && points.insert(point_of(&parts[place])) {
+            if is_free {
                 let is_flipped = is_flipped != member.is_flipped;
                 let found = Member { place, is_flipped, by };
                 group.push(found);

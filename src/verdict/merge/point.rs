@@ -13,6 +13,8 @@ use crate::wire::{Endpoint, Flags, Packet, Segment};
 /// What one point saw of a connection.
 pub struct Point<'a> {
     pub part: &'a Part,
+    /// What the connection is there as well, from other external endpoints, in order of time.
+    pub later: Vec<&'a Part>,
     /// Whether the ends are called the other way round there.
     pub is_flipped: bool,
     pub matched_by: MatchedBy,
@@ -54,21 +56,40 @@ impl<'a> Point<'a> {
             Post::At(at) => Post::At(side(at)),
             Post::Between => Post::Between,
         };
-        let here = |seen: &Seen| Here {
-            frame: seen.frame,
-            own: case.first + seen.at.as_nanos(),
-            at: Instant::START,
-            from: side(seen.from),
-            packet: seen.packet.clone(),
-            is_whole: opening
-                .packets
-                .iter()
-                .any(|kept| kept.frame == seen.frame && kept.is_whole()),
-        };
-        let packets = case.packets.iter().map(here).collect();
+        let packets = packets(part, &case, is_flipped);
         let (a, b) = if is_flipped { (opening.b, opening.a) } else { (opening.a, opening.b) };
         let span = [Instant::START; 2];
-        Self { part, is_flipped, matched_by, a, b, post, packets, span }
+        let later = Vec::new();
+        Self { part, later, is_flipped, matched_by, a, b, post, packets, span }
+    }
+
+    /// Whether an opening came before all that is known here, or after it.
+    pub fn is_apart_from(&self, part: &Part) -> bool {
+        let span = |part: &Part| {
+            let times = || part.opening.packets.iter().map(|kept| kept.at);
+            (times().min().unwrap_or_default(), times().max().unwrap_or_default())
+        };
+        let (first, last) = span(part);
+        [self.part].into_iter().chain(self.later.iter().copied()).all(|known| {
+            let (begin, end) = span(known);
+            last.saturating_add(LEAST_GAP) < begin || end.saturating_add(LEAST_GAP) < first
+        })
+    }
+
+    /// The connection goes on here as another opening.
+    pub fn goes_on(&mut self, part: &'a Part, is_flipped: bool) {
+        self.packets.extend(packets(part, &Case::of(&part.opening), is_flipped));
+        self.packets.sort_by_key(|here| here.own);
+        let begin = |part: &Part| part.opening.packets.first().map(|kept| kept.at);
+        self.later.push(part);
+        self.later.sort_by_key(|part| begin(part));
+        if begin(self.later[0]) < begin(self.part) {
+            std::mem::swap(&mut self.part, &mut self.later[0]);
+            let opening = &self.part.opening;
+            self.is_flipped = is_flipped;
+            (self.a, self.b) =
+                if is_flipped { (opening.b, opening.a) } else { (opening.a, opening.b) };
+        }
     }
 
     pub fn is_by_ports(&self) -> bool {
@@ -87,7 +108,8 @@ impl<'a> Point<'a> {
         let at = here.at;
         let [first, last] = self.span;
         let times = || self.packets.iter().map(|here| here.at);
-        let is_full = self.part.opening.left_out > 0;
+        let is_full = self.part.opening.left_out > 0
+            || self.later.iter().any(|part| part.opening.left_out > 0);
         let has_room = !is_full || times().max().is_some_and(|newest| at < newest);
         let has_begun = times().min().is_some_and(|oldest| oldest <= at);
         let goes_on = || times().any(|later| later >= at);
@@ -117,6 +139,20 @@ impl<'a> Point<'a> {
             .collect();
         onlooker(&passed, self.a, self.b, self.post).states
     }
+}
+
+/// The packets of an opening, with the ends called as the group has them.
+fn packets(part: &Part, case: &Case<'_>, is_flipped: bool) -> Vec<Here> {
+    let kept = &part.opening.packets;
+    let here = |seen: &Seen| Here {
+        frame: seen.frame,
+        own: case.first + seen.at.as_nanos(),
+        at: Instant::START,
+        from: if is_flipped { seen.from.opposite() } else { seen.from },
+        packet: seen.packet.clone(),
+        is_whole: kept.iter().any(|kept| kept.frame == seen.frame && kept.is_whole()),
+    };
+    case.packets.iter().map(here).collect()
 }
 
 /// Gives the packets of all points a time on the clock of the first one. How far each clock is ahead of it;
@@ -181,3 +217,6 @@ const LATEST: Duration = Duration::from_secs(1);
 
 /// Less than how long after a SYN every segment is kept.
 const WATCHED: Duration = Duration::from_millis(2_500);
+
+/// No NAT gives a mapping up sooner: in nanoseconds.
+const LEAST_GAP: u64 = 500_000_000;

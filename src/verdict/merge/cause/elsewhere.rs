@@ -7,7 +7,7 @@ use crate::time::Duration;
 use crate::verdict::explain::{Confidence, OpeningCause};
 use crate::verdict::merge::Part;
 use crate::verdict::merge::point::Point;
-use crate::wire::{Endpoint, Seq};
+use crate::wire::Endpoint;
 
 /// An end's SYNs came to the other one from another port of that address than the other aimed at.
 pub fn other_port(findings: &Findings<'_>) -> Option<MergedCause> {
@@ -43,44 +43,35 @@ pub fn other_port(findings: &Findings<'_>) -> Option<MergedCause> {
     })
 }
 
-/// An end's SYNs with one number came from one external endpoint, and later from another.
+/// An end's SYNs came from one external endpoint, and later from another.
 pub fn remapped(findings: &Findings<'_>) -> Option<MergedCause> {
-    SIDES.into_iter().find_map(|side| {
-        let far = &findings.points[findings.end(side.opposite())];
-        let near = &findings.points[findings.end(side)];
-        let [before, receiver] = ends(far, side);
-        let numbers: Vec<_> = near.sent(side).filter_map(|here| here.segment()).map(|one| one.seq).collect();
-        let later = others(findings, far).find(|other| {
-            let Opening { a, b, .. } = &other.opening;
-            let is_it = *b == receiver && *a != before;
-            is_it && other.opening.packets.iter().any(|kept| numbers.contains(&Seq(kept.seq())) && kept.from_a)
-        })?;
-        let after = later.opening.a;
-        let last = far.sent(side).map(|here| here.own).max()?;
-        let first = later.opening.packets.iter().map(|kept| kept.at).min()?;
-        let gap = Duration::from_nanos(first.checked_sub(last)?).as_secs_f64();
-        let mut frames: Vec<FrameOf> = far
-            .sent(side)
-            .last()
-            .map(|here| FrameOf { capture: far.part.capture, frame: here.frame })
-            .into_iter()
-            .collect();
-        frames.extend(first_frame(later));
-        Some(MergedCause {
-            cause: OpeningCause::MappingExpired,
-            side: Some(side),
-            between: None,
-            confidence: Confidence::Certain,
-            because: format!(
-                "{} was {before} outside, and {after} after {gap:.1} s without a packet: its NAT had given the \
-                 mapping up",
-                name(side)
-            ),
-            frames,
-            advice: "send more often than that, and learn the external endpoint anew before a punch: RFC 5382 \
-                     REQ-5 asks for four minutes while a connection opens"
-                .to_owned(),
-        })
+    let point = findings.points.iter().find(|point| !point.later.is_empty())?;
+    let other = point.later[0];
+    let is_own = |end: Endpoint| end == other.opening.a || end == other.opening.b;
+    let side = if is_own(point.a) { Side::B } else { Side::A };
+    let [before, receiver] = ends(point, side);
+    let Opening { a, b, .. } = &other.opening;
+    let after = if *a == receiver { *b } else { *a };
+    let first = other.opening.packets.first()?;
+    let last = point.part.opening.packets.last()?;
+    let gap = Duration::from_nanos(first.at.checked_sub(last.at)?).as_secs_f64();
+    let capture = point.part.capture;
+    let times = point.later.len();
+    let again = if times > 1 { format!(", and {} times more", times - 1) } else { String::new() };
+    Some(MergedCause {
+        cause: OpeningCause::MappingExpired,
+        side: Some(side),
+        between: None,
+        confidence: Confidence::Certain,
+        because: format!(
+            "{} was {before} outside, and {after} after {gap:.1} s without a packet{again}: its NAT had given \
+             the mapping up",
+            name(side)
+        ),
+        frames: [last, first].map(|kept| FrameOf { capture, frame: kept.frame }).to_vec(),
+        advice: "send more often than that, and learn the external endpoint anew before a punch: RFC 5382 \
+                 REQ-5 asks for four minutes while a connection opens"
+            .to_owned(),
     })
 }
 

@@ -16,14 +16,19 @@ pub fn syn_lost(findings: &Findings<'_>) -> Option<MergedCause> {
             Some((side, syns.len(), place(findings, &syns)?, syns))
         })
         .collect();
+    let answers = |side: Side| findings.syn_acks(side).count();
     let said = lost.iter().map(|(side, count, between, _)| {
-        format!("{} of {} died {}", syns(*count), name(*side), findings.gap(*between))
+        let answers = match answers(*side) {
+            0 => String::new(),
+            count => format!(", and {} SYN,ACK{},", count, if count == 1 { "" } else { "s" }),
+        };
+        format!("{} of {}{answers} died {}", syns(*count), name(*side), findings.gap(*between))
     });
     let because = said.collect::<Vec<_>>().join("; ");
     let (side, count, between, _) = lost.first()?;
     let one = (lost.len() == 1).then_some(*side);
     let is_one_place = lost.iter().all(|(.., other, _)| places(*other) == places(*between));
-    let is_filtered = *count >= LEAST_FILTERED;
+    let is_filtered = *count + answers(*side) >= LEAST_FILTERED;
     let why = match is_filtered {
         true => ": so many are not lost by accident",
         false => ": whether by accident or by a filter, so few do not tell",
