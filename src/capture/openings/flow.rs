@@ -2,11 +2,11 @@
 
 use smallvec::SmallVec;
 
-use super::recent::Call;
+use super::recent::{Burst, Call, Hearsay, Place};
 use super::table::Key;
 use crate::capture::screen::Item;
 use crate::wire::glance::{self, ACK, End, FIN, RST, SYN, Segment};
-use crate::wire::{self, DecodeError, Endpoint, Icmp, Packet};
+use crate::wire::{self, DecodeError, Endpoint, Icmp, Packet, Seq};
 
 /// One attempt, or several, to open a connection between two endpoints.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,8 +25,10 @@ pub struct Opening {
     pub ending: Ending,
     /// SYNs to or from an end of it that belong to other connections.
     pub related: Vec<Call>,
-    /// The TTL of the last SYN or SYN,ACK from the address of a, and of b, in whatever connection.
-    pub heard: [Option<u8>; 2],
+    /// What all connections tell of the address of a, and of b.
+    pub hearsay: [Hearsay; 2],
+    /// How the openings went that a's address began towards b around this one.
+    pub burst: Option<Burst>,
     /// When it was decided, in nanoseconds since 1970.
     pub decided_at: u64,
 }
@@ -55,10 +57,47 @@ impl Opening {
         };
         begins
             && self.left_out == 0
+            && !self.is_answered_by_another()
+            && !self.is_rewritten(syn, answer)
             && self.packets.iter().all(fits)
             && self.packets.iter().any(completes)
             && self.a != self.b
     }
+}
+
+impl Opening {
+    /// Whether the SYN,ACK looks as if another than the host had sent it: other packets from there come
+    /// another way, or it announces no window.
+    fn is_answered_by_another(&self) -> bool {
+        let mut answers = self.packets.iter().filter(|kept| !kept.from_a);
+        let Some(answer) = answers.next() else { return false };
+        let elsewhere = self.hearsay[1].ttl_elsewhere;
+        let is_other = |ttl: u8| ttl != answer.ttl();
+        answers.any(|kept| is_other(kept.ttl()))
+            || elsewhere.is_some_and(is_other)
+            || answer.is_shut()
+    }
+
+    /// Whether the SYN,ACK has options that the SYN does not call for.
+    fn is_rewritten(&self, syn: &Kept, answer: &Kept) -> bool {
+        let (offered, taken) = (syn.offers(), answer.offers());
+        let is_echo = |(value, echo): (u32, u32)| echo == value || echo == 0;
+        let echoes =
+            offered.clock.zip(taken.clock).is_none_or(|(ours, theirs)| is_echo((ours.0, theirs.1)));
+        !echoes
+            || (taken.clock.is_some() && offered.clock.is_none())
+            || (taken.scales && !offered.scales)
+            || (taken.sack && !offered.sack)
+    }
+}
+
+/// What a SYN or SYN,ACK offers.
+#[derive(Clone, Copy, Debug, Default)]
+struct Offers {
+    /// TSval and TSecr.
+    clock: Option<(u32, u32)>,
+    scales: bool,
+    sack: bool,
 }
 
 /// Why an opening was decided.
@@ -133,6 +172,27 @@ impl Kept {
         wire::decode_lax(&self.headers, self.headers.len() + self.payload as usize)
     }
 
+    /// The packet that an ICMP error quotes, if that is quoted up to the end of its TCP header.
+    pub fn quoted(&self) -> Option<Packet> {
+        let octets = &self.headers;
+        let at = match octets.first()? >> 4 {
+            4 => usize::from(octets[0] & 0x0f) * 4,
+            _ => IPV6_HEADER,
+        };
+        let quoted = octets.get(at + ICMP_HEADER..).filter(|_| self.is_icmp())?;
+        let inner = match quoted.first()? >> 4 {
+            4 => usize::from(quoted[0] & 0x0f) * 4,
+            _ => IPV6_HEADER,
+        };
+        let words = usize::from(quoted.get(inner + 12)? >> 4);
+        quoted.get(..inner + words * 4)?;
+        wire::decode_lax(quoted, quoted.len()).ok()
+    }
+
+    pub(super) const fn seq(&self) -> Seq {
+        Seq(self.seq)
+    }
+
     pub(super) const fn is_bare_syn(&self) -> bool {
         self.flags & (SYN | ACK) == SYN
     }
@@ -149,6 +209,43 @@ impl Kept {
     /// Its time to live, or hop limit.
     pub fn ttl(&self) -> u8 {
         glance::ttl(&self.headers)
+    }
+
+    /// Whether it announces a window of zero.
+    fn is_shut(&self) -> bool {
+        self.tcp().get(14..16).is_some_and(|window| window == [0, 0])
+    }
+
+    fn offers(&self) -> Offers {
+        let mut offers = Offers::default();
+        let mut rest = self.tcp().get(20..).unwrap_or_default();
+        while let [kind, length, ..] = *rest {
+            let length = match kind {
+                0 => break,
+                1 => 1,
+                _ => usize::from(length),
+            };
+            let Some((option, behind)) = rest.split_at_checked(length.max(1)) else { break };
+            match *option {
+                [3, ..] => offers.scales = true,
+                [4, ..] => offers.sack = true,
+                [8, _, a, b, c, d, e, f, g, h] => {
+                    let [value, echo] = [[a, b, c, d], [e, f, g, h]].map(u32::from_be_bytes);
+                    offers.clock = Some((value, echo));
+                }
+                _ => {}
+            }
+            rest = behind;
+        }
+        offers
+    }
+
+    /// Its TCP header.
+    fn tcp(&self) -> &[u8] {
+        match glance::glance(&self.headers) {
+            glance::Glance::Tcp(seen) => &self.headers[seen.tcp..],
+            _ => &[],
+        }
     }
 
     /// Whether it is one that no opening sends.
@@ -189,6 +286,8 @@ pub struct Flow {
     /// Which of its entries in the queues counts, and which was its first.
     pub turn: u32,
     pub born: u32,
+    /// Where it stands among the openings like it.
+    pub place: Place,
     /// Whether it counts in the watch: whether segments without SYN and RST are wanted.
     pub is_watched: bool,
     /// Until when, if no SYN comes.
@@ -200,6 +299,8 @@ pub struct Flow {
     left_out: u64,
     has_syn_ack: bool,
     has_reset: bool,
+    /// Whether b has sent a segment.
+    is_answered: bool,
     /// Whether a, and b, have sent something that only an established end sends.
     is_heard: [bool; 2],
     has_use: bool,
@@ -219,6 +320,7 @@ impl Flow {
             due: 0,
             turn: 0,
             born: 0,
+            place: Place::default(),
             is_watched: true,
             watched_until: 0,
             has_watch_entry: false,
@@ -228,6 +330,7 @@ impl Flow {
             left_out: 0,
             has_syn_ack: false,
             has_reset: false,
+            is_answered: false,
             is_heard: [false; 2],
             has_use: false,
         };
@@ -240,6 +343,7 @@ impl Flow {
         kept.from_a = from == self.a;
         self.has_syn_ack |= kept.is_syn_ack();
         self.has_reset |= kept.flags & RST != 0;
+        self.is_answered |= !kept.from_a && !kept.is_icmp();
         if self.phase == Phase::Settled && kept.flags & SYN == 0 {
             return;
         }
@@ -298,6 +402,20 @@ impl Flow {
         self.b
     }
 
+    /// How many nanoseconds after b was last sent a SYN this segment from there comes, if it is the first.
+    pub fn first_answer(&self, kept: &Kept, from: End) -> Option<u64> {
+        if self.is_answered || from != self.b {
+            return None;
+        }
+        let syn = self.packets.iter().rfind(|earlier| earlier.is_bare_syn() && earlier.from_a)?;
+        Some(kept.at.saturating_sub(syn.at))
+    }
+
+    /// When it began, in nanoseconds since 1970.
+    pub fn began(&self) -> u64 {
+        self.packets.first().map_or(0, |kept| kept.at)
+    }
+
     pub fn first_frame(&self) -> u64 {
         self.packets.first().map_or(0, |kept| kept.frame)
     }
@@ -311,7 +429,8 @@ impl Flow {
             left_out: self.left_out,
             ending,
             related,
-            heard: [None; 2],
+            hearsay: [Hearsay::default(); 2],
+            burst: None,
             decided_at,
         }
     }
@@ -324,6 +443,10 @@ const BEGINNING: u32 = 65_536;
 
 /// More is no opening but an attack, or a loop.
 const MOST_PACKETS: usize = 96;
+
+/// RFC 792, RFC 4443 §2.1: what stands before the quoted packet; and before that without extensions.
+const ICMP_HEADER: usize = 8;
+const IPV6_HEADER: usize = 40;
 
 /// IPv4 without options, and the TCP options that common stacks open with.
 const USUAL_HEADERS: usize = 64;

@@ -360,7 +360,7 @@ impl Damage {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(10_000))]
+    #![proptest_config(ProptestConfig::with_cases(300_000))]
     #[test]
     fn a_damaged_capture_has_the_same_cause_or_none(scene in 0usize..6, damage in any_damage()) {
         let (cause, whole) = scenes().swap_remove(scene);
