@@ -151,10 +151,17 @@ fn has(options: &Options, kind: u8) -> bool {
     options.iter().any(|option| number(&option) == kind)
 }
 
-/// An option as text.
+/// The value of an option as text.
 fn shown(options: &Options, kind: u8) -> String {
+    let value = |option| match option {
+        TcpOption::MaximumSegmentSize(octets) => octets.to_string(),
+        TcpOption::WindowScale(shift) => shift.to_string(),
+        TcpOption::SackPermitted => "permitted".to_owned(),
+        TcpOption::Timestamps { value, echo } => format!("{value} (echo {echo})"),
+        other => other.to_string(),
+    };
     let mut all = options.iter().filter(|option| number(option) == kind);
-    all.next().map_or_else(|| "none".to_owned(), |option| option.to_string())
+    all.next().map_or_else(|| "none".to_owned(), value)
 }
 
 const fn number(option: &TcpOption) -> u8 {
