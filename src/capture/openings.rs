@@ -3,13 +3,15 @@
 
 mod due;
 mod flow;
+mod kept;
 mod recent;
 mod table;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-pub use flow::{Ending, Kept, Opening};
+pub use flow::{Ending, Opening};
+pub use kept::Kept;
 pub use recent::{Burst, Call, Hearsay};
 
 use super::screen::{Batch, Item, Watch, salt};
@@ -179,7 +181,7 @@ impl Openings {
             self.evict();
         }
         let place = match kept.is_bare_syn() {
-            true => self.recent.called(seen.source, seen.destination, kept.seq(), item),
+            true => self.recent.called(seen.source, seen.destination, kept.number(), item),
             false => Place::default(),
         };
         let room = self.spare.pop().unwrap_or_default();

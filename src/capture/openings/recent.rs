@@ -159,6 +159,11 @@ impl Default for Host {
 
 impl Host {
     fn hear(&mut self, from: End, ttl: u8) {
+        let ttl = match self.last {
+            // A router's capture has it twice, once with one taken off.
+            Some((last, before)) if last == from && before == ttl.saturating_add(1) => before,
+            _ => ttl,
+        };
         if self.last.is_some_and(|(last, _)| last != from) {
             self.other = self.last;
         }

@@ -12,6 +12,8 @@ pub struct Case<'a> {
     pub packets: Vec<Seen>,
     /// What was captured before and behind somebody who changed it.
     pub altered: Vec<Altered>,
+    /// Whether some were captured twice, as routers see them: those that are left may be one hop farther.
+    pub has_copies: bool,
     pub post: Post,
     /// When the first and the last packet were seen, in nanoseconds since 1970.
     pub first: u64,
@@ -50,9 +52,11 @@ impl<'a> Case<'a> {
             Some(Seen { frame: kept.frame, at: Instant::from_nanos(kept.at - first), from, packet })
         });
         let mut packets: Vec<_> = packets.collect();
+        let captured = packets.len();
         let altered = drop_copies(&mut packets);
+        let has_copies = packets.len() < captured;
         let post = post(opening);
-        Self { opening, packets, altered, post, first, last }
+        Self { opening, packets, altered, has_copies, post, first, last }
     }
 
     pub fn passed(&self) -> Vec<Passing> {
@@ -111,6 +115,11 @@ impl<'a> Case<'a> {
             Side::A => self.opening.hearsay[0],
             Side::B => self.opening.hearsay[1],
         }
+    }
+
+    /// Whether what has one TTL has come fewer hops than what has the other.
+    pub fn is_nearer(&self, one: u8, other: u8) -> bool {
+        hops(one) + u8::from(self.has_copies) < hops(other)
     }
 
     /// Whether the capture is known to have been made elsewhere than at the interface of that end.

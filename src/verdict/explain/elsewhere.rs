@@ -109,7 +109,9 @@ pub fn hairpin_unsupported(case: &Case<'_>) -> Option<Diagnosed> {
         ports && is_inside && call.to.ip() == b.ip() && is_near(case, call)
     };
     let call = case.opening.related.iter().find(is_cross_aimed)?;
-    let tries = unanswered(case).filter(|_| is_private(a) && !is_private(b))?;
+    // Towards a port that all have, such as a server's, all aim alike.
+    let is_outward = is_private(a) && !is_private(b) && a.port() != b.port();
+    let tries = unanswered(case).filter(|_| is_outward)?;
     Some(Diagnosed {
         cause: OpeningCause::HairpinUnsupported,
         side: Some(Side::A),
@@ -144,7 +146,12 @@ fn moved(case: &Case<'_>) -> Option<Diagnosed> {
         let is_a = call.to == b && call.from.ip() == a.ip() && call.from != a;
         is_a && case.bare_syns(Side::A).any(|(_, syn)| syn.seq == call.seq) && is_near(case, call)
     };
-    let call = case.opening.related.iter().find(is_same)?;
+    // Scanners send one number from many ports at once; a host repeats it after a while.
+    let is_apart = |call: &&Call| {
+        let gap = FIRST_TIMEOUT.as_nanos() as u64;
+        call.at > case.last.saturating_add(gap) || case.first > call.at.saturating_add(gap)
+    };
+    let call = case.opening.related.iter().filter(is_apart).find(is_same)?;
     let (_, first) = case.bare_syns(Side::A).next().map(|(seen, _)| (seen.at, seen.frame))?;
     let (before, after) = if call.at < case.first { (call.from, a) } else { (a, call.from) };
     let apart = Duration::from_nanos(call.at.abs_diff(case.first));
@@ -174,7 +181,7 @@ fn forgotten(case: &Case<'_>) -> Option<Diagnosed> {
     let host = case.hearsay(Side::B).ttl?;
     let numbers: Vec<_> = case.bare_syns(Side::A).map(|(_, syn)| syn.seq + 1).collect();
     let (reset, _) = case.resets(Side::B).find(|(_, reset)| numbers.contains(&reset.ack))?;
-    let is_nearer = hops(reset.packet.ttl) < hops(host);
+    let is_nearer = case.is_nearer(reset.packet.ttl, host);
     (is_nearer && case.bare_syns(Side::B).next().is_none()).then(|| Diagnosed {
         cause: OpeningCause::MappingExpired,
         side: Some(Side::B),
@@ -243,6 +250,9 @@ const APART: Duration = Duration::from_secs(30);
 
 /// Further apart, the step is no rule.
 const SMALL_STEP: u32 = 64;
+
+/// RFC 6298 §2.1 has a second before anything is repeated, and clocks take something off.
+const FIRST_TIMEOUT: Duration = Duration::from_millis(900);
 
 /// The shortest time for which a NAT in common use keeps what is opening: that of netfilter for SYN-RECEIVED.
 const SHORTEST: Duration = Duration::from_secs(60);

@@ -14,7 +14,7 @@ pub fn syn_proxy(case: &Case<'_>) -> Option<Diagnosed> {
     let (side, answer, syn_ack) = answers(case).next()?;
     let is_shut = syn_ack.window == 0;
     let mut sent = case.sent(side);
-    let host = sent.find(|(seen, _)| hops(seen.packet.ttl) > hops(answer.packet.ttl));
+    let host = sent.find(|(seen, _)| case.is_nearer(answer.packet.ttl, seen.packet.ttl));
     let mut sent = case.sent(side);
     let update = sent.find(|(seen, segment)| {
         is_shut && !segment.is_reset() && segment.window > 0 && seen.at >= answer.at
@@ -53,7 +53,7 @@ pub fn transparent_proxy(case: &Case<'_>) -> Option<Diagnosed> {
     let here = hops(answer.packet.ttl);
     let is_one = case.sent(side).all(|(seen, _)| hops(seen.packet.ttl) == here);
     let elsewhere = case.hearsay(side).ttl_elsewhere.filter(|_| is_one)?;
-    (here < hops(elsewhere) && case.post != Post::At(side)).then(|| Diagnosed {
+    (case.is_nearer(answer.packet.ttl, elsewhere) && case.post != Post::At(side)).then(|| Diagnosed {
         cause: OpeningCause::TransparentProxy,
         side: Some(side),
         // A NAT may answer at one port by itself, and forward another.

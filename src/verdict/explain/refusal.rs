@@ -221,7 +221,7 @@ pub fn middlebox_reset(case: &Case<'_>) -> Option<Diagnosed> {
     let (box_ttl, host_ttl) = (refusal.reset.packet.ttl, refusal.host?);
     let (box_hops, host_hops) = (hops(box_ttl), hops(host_ttl));
     // One from farther away than the host may be the host's, and what was heard of it a proxy's.
-    let is_nearer = box_hops < host_hops;
+    let is_nearer = case.is_nearer(box_ttl, host_ttl);
     let is_early = box_hops == host_hops && refusal.is_early();
     let name = name(refusal.by);
     let away = if is_early {

@@ -38,7 +38,8 @@ fn quote(case: &Case<'_>) -> Option<Diagnosed> {
         case.errors(side).find_map(|(error, _)| {
             let kept = case.opening.packets.iter().find(|kept| kept.frame == error.frame)?;
             let quoted = kept.quoted()?;
-            let arrived = quoted.segment()?;
+            let ends = Some((case.end(side), case.end(side.opposite())));
+            let arrived = quoted.segment().filter(|_| quoted.endpoints() == ends)?;
             // The identification tells the SYN from its repetitions.
             let mut syns = case.bare_syns(side);
             let (syn, sent) =
@@ -83,9 +84,12 @@ pub fn echo(case: &Case<'_>) -> Option<Diagnosed> {
 fn not_offered(case: &Case<'_>) -> Option<Diagnosed> {
     SIDES.into_iter().find_map(|side| {
         let other = side.opposite();
-        // A SYN,ACK of a crossing makes an offer of its own.
-        let (seen, syn_ack) =
-            answers(case, side).next().filter(|_| case.bare_syns(side).next().is_none())?;
+        // A SYN,ACK of a crossing makes an offer of its own, and its SYN may be missing here; at the end that
+        // sends it nothing can have been changed yet.
+        let is_passive = case.bare_syns(side).next().is_none()
+            && case.syn_acks(other).next().is_none()
+            && case.is_away_from(side);
+        let (seen, syn_ack) = answers(case, side).next().filter(|_| is_passive)?;
         let taken = KINDS.into_iter().filter(|(kind, _)| has(&syn_ack.options, *kind));
         let offers = |kind| case.bare_syns(other).any(|(_, syn)| has(&syn.options, kind));
         let strange: Vec<_> =

@@ -159,17 +159,18 @@ fn answered(scene: impl Fn(Cause, &[(u64, &str)]) -> (Cause, Vec<(u64, String)>)
     ]
 }
 
-/// Whether a cause is right where the whole capture shows these: that a SYN was reset, or was not answered,
-/// is true of what goes beyond it as well, once the packets that go beyond it are missing.
+/// Whether a cause is right for a connection where the whole capture shows these: that a SYN was reset, or was
+/// not answered, is true of what goes beyond it as well, once the packets that go beyond it are missing.
 fn is_right(found: Cause, whole: &[Cause]) -> bool {
     use Cause::{
-        ClosedPort, HairpinUnsupported, LocalFirewall, MappingExpired, MiddleboxReset,
-        MissedWindow, NoAnswer, OtherPort, Reset, ResetAfterCrossing, SynRateLimit,
+        ClosedPort, HairpinInternalSource, HairpinUnsupported, LocalFirewall, MappingExpired,
+        MiddleboxReset, MissedWindow, NoAnswer, OtherPort, Reset, ResetAfterCrossing, SynRateLimit,
     };
     let part_of: &[Cause] = match found {
         Cause::Unknown => return true,
         Reset => &[
             ClosedPort,
+            HairpinInternalSource,
             MiddleboxReset,
             MissedWindow,
             MappingExpired,
@@ -243,12 +244,20 @@ fn by_pair(connections: &[Connection]) -> BTreeMap<Pair, Vec<Cause>> {
     all
 }
 
+/// What is right for a connection; that the ends missed each other's ports is right for all between them.
+fn right_for(connection: &Connection, whole: &BTreeMap<Pair, Vec<Cause>>) -> Vec<Cause> {
+    let mut right = whole.get(&pair(connection)).cloned().unwrap_or_default();
+    let all = || whole.values().flatten();
+    right.extend(all().filter(|cause| **cause == Cause::OtherPort));
+    right
+}
+
 /// What is found in a damaged capture that is not right, given what is found in the whole one.
 fn wrong(damaged: &[Connection], whole: &[Connection]) -> Option<String> {
     let whole = by_pair(whole);
     damaged.iter().find_map(|connection| {
-        let right = whole.get(&pair(connection)).map_or(&[][..], Vec::as_slice);
-        let found = connection.diagnosis.iter().find(|found| !is_right(found.cause, right))?;
+        let right = right_for(connection, &whole);
+        let found = connection.diagnosis.iter().find(|found| !is_right(found.cause, &right))?;
         Some(format!("{found:#?} instead of {right:?}: {:#?}", connection.trace))
     })
 }

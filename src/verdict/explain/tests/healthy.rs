@@ -41,11 +41,21 @@ fn any_run() -> impl Strategy<Value = Run> {
     )
 }
 
+/// A segment under way.
+struct Flight {
+    arrives_at: u64,
+    to: usize,
+    segment: Segment,
+    /// As it is seen at the receiver's interface, if that is watched.
+    shown: Option<String>,
+    /// Whether it gets no farther than that.
+    lost: bool,
+}
+
 /// The way between two hosts, and who watches it.
 struct Way<'a> {
     run: &'a Run,
-    /// Each segment under way: when it arrives, and where.
-    flying: Vec<(u64, usize, Segment)>,
+    flying: Vec<Flight>,
     seen: Vec<(u64, String)>,
     sent: usize,
 }
@@ -58,13 +68,12 @@ impl Way<'_> {
         let (lost, late) = (die < 32 && !is_safe, u64::from(die % 10));
         // How far from its sender it is watched, in halves of the way.
         let far = if from == 0 { self.run.place } else { 2 - self.run.place };
-        if !lost || usize::from(die) % 3 >= far {
-            let at = now + (self.run.delay + late) * far as u64 / 2;
-            self.seen.push((at, self.shown(from, far, &segment)));
-        }
-        if !lost {
-            self.flying.push((now + self.run.delay + late, 1 - from, segment));
-        }
+        let is_seen = !lost || usize::from(die) % 3 >= far;
+        let shown = is_seen.then(|| self.shown(from, far, &segment));
+        let arrives_at = now + self.run.delay + late;
+        let (here, there) = if far == 2 { (None, shown) } else { (shown, None) };
+        self.seen.extend(here.map(|shown| (now + (self.run.delay + late) * far as u64 / 2, shown)));
+        self.flying.push(Flight { arrives_at, to: 1 - from, segment, shown: there, lost });
     }
 
     fn shown(&self, from: usize, far: usize, segment: &Segment) -> String {
@@ -87,7 +96,7 @@ fn trace(run: &Run) -> Option<Vec<(u64, String)>> {
     let mut is_of_use = false;
     loop {
         let wakes = hosts.iter().filter_map(Host::wakes).map(|at| at.as_nanos() / 1_000_000);
-        let arrivals = way.flying.iter().map(|(at, ..)| *at);
+        let arrivals = way.flying.iter().map(|flight| flight.arrives_at);
         let next = arrivals.chain(opens.into_iter().flatten()).chain(wakes).min();
         let Some(now) = next.filter(|now| *now < 60_000) else { break };
         let instant = Instant::from_millis(now);
@@ -99,12 +108,14 @@ fn trace(run: &Run) -> Option<Vec<(u64, String)>> {
                 way.send(side, now, again, false);
             }
         }
-        let (arrived, flying) =
-            std::mem::take(&mut way.flying).into_iter().partition(|one| one.0 == now);
+        let (arrived, flying): (Vec<_>, Vec<_>) = std::mem::take(&mut way.flying)
+            .into_iter()
+            .partition(|flight| flight.arrives_at == now);
         way.flying = flying;
-        for (_, to, segment) in Vec::<(u64, usize, Segment)>::from_iter(arrived) {
+        for Flight { to, segment, shown, lost, .. } in arrived {
+            way.seen.extend(shown.map(|shown| (now, shown)));
             // The NAT before a host that has not begun drops what it did not expect.
-            let is_there = hosts[to].state() != State::Closed;
+            let is_there = hosts[to].state() != State::Closed && !lost;
             for answer in is_there.then(|| hosts[to].take(instant, &segment)).unwrap_or_default() {
                 way.send(to, now, answer, false);
             }

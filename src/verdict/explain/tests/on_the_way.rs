@@ -153,16 +153,16 @@ fn refusals_and_then_silence_are_a_limit() {
 }
 
 /// Openings from port after port, of which the first are answered.
-pub fn limited_by_address(answered: u16) -> Vec<(u64, String)> {
+pub fn limited_by_address(answered: u32) -> Vec<(u64, String)> {
     let mut packets = Vec::new();
-    for n in 0..6_u16 {
+    for n in 0..6_u32 {
         let (from, at) = (format!("192.0.2.1:{}", 998 + n), u64::from(n) * 10);
-        packets.push((at, line(&from, B, "S 100:100(0)", "", 64, 1)));
+        let syn = line(&from, B, &format!("S {n}00:{n}00(0)"), "", 64, 1);
+        packets.push((at, syn.clone()));
         if n < answered {
-            packets.push((at + 5, line(B, &from, "R. 0:0(0) ack 101", "", 55, 0)));
+            packets.push((at + 5, line(B, &from, &format!("R. 0:0(0) ack {n}01"), "", 55, 0)));
         } else {
-            let again = (1..6).map(|k| (at + k * 1_000, line(&from, B, "S 100:100(0)", "", 64, 1)));
-            packets.extend(again);
+            packets.extend((1..6).map(|k| (at + k * 1_000, syn.clone())));
         }
     }
     packets.sort_by_key(|(at, _)| *at);
@@ -293,7 +293,7 @@ fn a_reset_that_comes_too_soon_is_not_the_hosts() {
             (0, line("192.0.2.1:999", other, "S 1:1(0)", "", 64, 1)),
             (200, line(other, "192.0.2.1:999", "S. 9:9(0) ack 2", "", 55, 1)),
             (1_000, line(A, B, "S 100:100(0)", "", 64, 1)),
-            (1_000 + after, line(B, A, "R. 0:0(0) ack 101", "", 55, 0)),
+            (1_000 + after, line(B, A, "R. 0:0(0) ack 101", "", 55, 0).replace("65535", "0")),
         ];
         let connections = explained(&and_on(packets, 60));
         let ours = connections.into_iter().find(|one| one.a.to_string() == A);
