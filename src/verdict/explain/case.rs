@@ -53,8 +53,9 @@ impl<'a> Case<'a> {
         });
         let mut packets: Vec<_> = packets.collect();
         let captured = packets.len();
-        let altered = drop_copies(&mut packets);
-        let has_copies = packets.len() < captured;
+        let (altered, routed) = drop_copies(&mut packets);
+        // A SYN proxy lets some packets pass that look like one of its own; a router all of them.
+        let has_copies = routed > 0 && routed * 4 >= captured;
         let post = post(opening);
         Self { opening, packets, altered, has_copies, post, first, last }
     }
@@ -162,23 +163,30 @@ impl<'a> Case<'a> {
 }
 
 /// Leaves out what was captured twice: on a bridge, or on every interface of a router, which takes one
-/// off the TTL. What was changed between the two is handed back.
-fn drop_copies(packets: &mut Vec<Seen>) -> Vec<Altered> {
+/// off the TTL. What was changed between the two is handed back, and how often one was taken off.
+fn drop_copies(packets: &mut Vec<Seen>) -> (Vec<Altered>, usize) {
     let mut kept: Vec<Seen> = Vec::with_capacity(packets.len());
-    let mut altered = Vec::new();
+    let (mut altered, mut routed) = (Vec::new(), 0);
     for seen in packets.drain(..) {
-        let near = || kept.iter().rev().take(NEAR);
-        if near().any(|earlier| is_near(earlier, &seen) && earlier.packet.body == seen.packet.body)
-        {
+        let mut near = kept.iter_mut().rev().take(NEAR);
+        let is_copy =
+            |earlier: &Seen| is_near(earlier, &seen) && earlier.packet.body == seen.packet.body;
+        if let Some(earlier) = near.find(|earlier| is_copy(earlier)) {
+            let ttl = earlier.packet.ttl;
+            routed += usize::from(ttl != seen.packet.ttl);
+            // What came first is not always captured first.
+            earlier.packet.ttl = ttl.max(seen.packet.ttl);
             continue;
         }
-        match near().find(|earlier| is_near(earlier, &seen) && is_altered(earlier, &seen)) {
+        let mut near = kept.iter().rev().take(NEAR);
+        match near.find(|earlier| is_near(earlier, &seen) && is_altered(earlier, &seen)) {
             Some(earlier) => altered.push(in_order(earlier.clone(), seen)),
             None => kept.push(seen),
         }
     }
     *packets = kept;
-    altered
+    routed += altered.len();
+    (altered, routed)
 }
 
 fn is_near(earlier: &Seen, seen: &Seen) -> bool {

@@ -209,8 +209,11 @@ impl Damage {
             let again = packets[at.index(packets.len())].clone();
             packets.push(again);
         }
-        for (place, later) in &self.moved {
-            let place = place % packets.len();
+        // No packet is moved twice.
+        let length = packets.len();
+        let moved: BTreeMap<_, _> =
+            self.moved.iter().map(|(place, later)| (place % length, later)).collect();
+        for (place, later) in moved {
             packets[place].0 += later * millisecond;
         }
         packets.sort_by_key(|(at, _)| *at);
