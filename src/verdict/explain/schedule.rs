@@ -17,7 +17,7 @@ pub enum Stack {
     Linux,
     /// The same pace with the options of macOS and iOS (`tcp_syn_backoff` of XNU).
     Xnu,
-    /// The same pace with the options of FreeBSD (`tcp_syn_backoff` until 12).
+    /// The same pace with the options of FreeBSD (its own `tcp_syn_backoff`).
     FreeBsd,
     /// Doubled from one second, with the options of Windows.
     Windows,
