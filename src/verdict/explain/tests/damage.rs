@@ -14,15 +14,21 @@ use crate::capture::testing::{Stored, frames_of, openings_among};
 
 const HEARD: &str = "198.51.100.1:9 > 192.0.2.7:9 S 1:1(0) win 1 ttl";
 
+/// A cause, and a whole capture of it.
+type Scene = (Cause, Vec<(u64, String)>);
+
+fn scene(cause: Cause, lines: &[(u64, &str)]) -> Scene {
+    (cause, and_on(seen_at_a(lines), 90))
+}
+
 /// Whole captures of one cause each.
-fn scenes() -> Vec<(Cause, Vec<(u64, String)>)> {
-    let scene = |cause, lines: &[(u64, &str)]| (cause, and_on(seen_at_a(lines), 90));
+fn scenes() -> Vec<Scene> {
     let refused = [(1, "a S 100:100(0)"), (50, "b R. 0:0(0) ack 101")];
     let heard = |ttl: u8| {
         let known = vec![(0, format!("{HEARD} {ttl} id 1"))];
         and_on([known, seen_at_a(&refused)].concat(), 90)
     };
-    let mut all = [silent(scene), answered(scene)].concat();
+    let mut all = [silent(), answered(), strange()].concat();
     all.extend([
         (Cause::ClosedPort, heard(55)),
         (Cause::MiddleboxReset, heard(51)),
@@ -38,9 +44,7 @@ fn scenes() -> Vec<(Cause, Vec<(u64, String)>)> {
     all
 }
 
-type Scenes = Vec<(Cause, Vec<(u64, String)>)>;
-
-fn silent(scene: impl Fn(Cause, &[(u64, &str)]) -> (Cause, Vec<(u64, String)>)) -> Scenes {
+fn silent() -> Vec<Scene> {
     let syns = [0, 1_000, 2_000, 3_000, 4_000, 5_000].map(|at| (at, "a S 100:100(0)"));
     let other = "198.51.100.1:7003 > 192.0.2.1:1000 S 300:300(0) win 1 ttl 55 id 4";
     let inside = |at| (at, "10.0.0.2:1000 > 198.51.100.1:7000 S 100:100(0) win 1 ttl 64 id 1");
@@ -87,7 +91,7 @@ fn silent(scene: impl Fn(Cause, &[(u64, &str)]) -> (Cause, Vec<(u64, String)>)) 
     ]
 }
 
-fn answered(scene: impl Fn(Cause, &[(u64, &str)]) -> (Cause, Vec<(u64, String)>)) -> Scenes {
+fn answered() -> Vec<Scene> {
     vec![
         scene(
             Cause::SynAckLost,
@@ -137,6 +141,11 @@ fn answered(scene: impl Fn(Cause, &[(u64, &str)]) -> (Cause, Vec<(u64, String)>)
                 (60, "b R. 301:301(0) ack 101"),
             ],
         ),
+    ]
+}
+
+fn strange() -> Vec<Scene> {
+    vec![
         scene(
             Cause::HalfCrossed,
             &[
