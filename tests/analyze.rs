@@ -26,6 +26,14 @@ fn every_capture_is_explained_as_expected() {
             let expected = expected.get(key).and_then(toml::Value::as_str);
             assert_eq!(found[key].as_str(), expected, "{name}: {key}");
         }
+        if let Some(stack) = expected.get("stack") {
+            assert_eq!(connection["stack"].as_str(), stack.as_str(), "{name}: stack");
+        }
+        if let Some(also) = expected.get("also") {
+            let all = connection["diagnosis"].as_array().unwrap().iter();
+            let mut besides = all.skip(1).filter_map(|found| found["cause"].as_str());
+            assert!(besides.any(|cause| Some(cause) == also.as_str()), "{name}: also");
+        }
         let frames = serde_json::to_value(&expected["frames"]).unwrap();
         assert_eq!(found["frames"], frames, "{name}: frames");
         assert!(!found["because"].as_str().unwrap().is_empty(), "{name}");

@@ -26,7 +26,7 @@ use crate::time::Duration;
 pub use annotate::Annotator;
 pub use error::{Error, Problem};
 pub use frames::{Flaw, FlawKind, Frame, Frames, Next};
-pub use openings::{Call, Ending, Kept, Opening, Openings};
+pub use openings::{Burst, Call, Ending, Hearsay, Kept, Opening, Openings};
 pub use read::read;
 pub use screen::{Batch, Screen, Surveyed, Watch};
 pub use write::write;

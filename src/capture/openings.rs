@@ -3,21 +3,23 @@
 
 mod due;
 mod flow;
+mod kept;
 mod recent;
 mod table;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-pub use flow::{Ending, Kept, Opening};
-pub use recent::Call;
+pub use flow::{Ending, Opening};
+pub use kept::Kept;
+pub use recent::{Burst, Call, Hearsay};
 
 use super::screen::{Batch, Item, Watch, salt};
 use crate::wire::decode_lax;
 use crate::wire::glance::{self, Ends, Glance, RST, SYN, Segment, glance};
 use due::Queues;
 use flow::Flow;
-use recent::Recent;
+use recent::{Place, Recent};
 use table::{Key, Table};
 
 /// The openings of a capture. Hand in its packets, and take out what is decided.
@@ -153,6 +155,12 @@ impl Openings {
         let at = kept.at;
         let flow = self.table.flow_mut(slot);
         let before = flow.phase;
+        if let Some(since) = flow.first_answer(&kept, seen.source) {
+            self.recent.answered(flow.a(), flow.b(), flow.place);
+            if seen.flags & SYN != 0 {
+                self.recent.timed(seen.source, since);
+            }
+        }
         flow.take(kept, seen.source);
         self.queues.renew(slot, flow.due_after(at), before, flow);
         if seen.flags & SYN != 0 {
@@ -172,12 +180,14 @@ impl Openings {
         if self.table.len() >= self.most {
             self.evict();
         }
-        if kept.is_bare_syn() {
-            self.recent.called(seen.source, seen.destination, item);
-        }
+        let place = match kept.is_bare_syn() {
+            true => self.recent.called(seen.source, seen.destination, kept.number(), item),
+            false => Place::default(),
+        };
         let room = self.spare.pop().unwrap_or_default();
         let slot = self.table.insert(Flow::begin(hash, key, seen, kept, room));
         let flow = self.table.flow_mut(slot);
+        flow.place = place;
         self.queues.begin(slot, flow.due_after(item.at), flow);
         self.queues.watch(slot, item.at.saturating_add(WATCHED), flow);
     }
@@ -224,13 +234,14 @@ impl Openings {
     fn ready_with(&mut self, mut flow: Flow, ending: Ending) {
         unwatch(&self.watch, &mut flow);
         let related = if flow.may_be_related() {
-            self.recent.of(flow.a(), flow.b(), flow.key.interface)
+            self.recent.of(flow.a(), flow.b(), flow.key.interface, flow.began())
         } else {
             Vec::new()
         };
-        let heard = [self.recent.ttl(flow.a()), self.recent.ttl(flow.b())];
+        let hearsay = [self.recent.hearsay(flow.a()), self.recent.hearsay(flow.b())];
+        let burst = self.recent.burst(flow.a(), flow.b(), flow.place);
         let opening = flow.into_opening(ending, related, self.now);
-        self.ready.push_back(Opening { heard, ..opening });
+        self.ready.push_back(Opening { hearsay, burst, ..opening });
     }
 }
 

@@ -1,8 +1,8 @@
-//! Openings out of traces as text, by the same way as those out of captures.
+//! Openings out of traces as text and out of files, by the same way as those out of captures.
 
 use std::sync::Arc;
 
-use super::{Batch, Frame, Opening, Openings, Screen, Watch};
+use super::{Batch, Frame, Frames, Next, Opening, Openings, Screen, Watch};
 use crate::wire::{self, Packet};
 
 /// The openings of these packets, each at so many milliseconds.
@@ -21,29 +21,61 @@ pub fn openings_of_at_most(most: usize, packets: &[(u64, String)]) -> Vec<Openin
 
 /// The openings of packets, each at so many nanoseconds, that came in or left, if that is known.
 pub fn openings_in(most: usize, packets: &[(u64, Option<bool>, Packet)]) -> Vec<Opening> {
+    let frames = packets.iter().map(|(at, inbound, packet)| {
+        let octets = wire::encode(packet);
+        let length = octets.len();
+        // Captures begin some time after 1970.
+        (at + 1_000_000_000, Stored { interface: 0, link: 101, inbound: *inbound, octets, length })
+    });
+    openings_among(most, &frames.collect::<Vec<_>>())
+}
+
+/// A frame of a file, but for its time.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    interface: u32,
+    link: i32,
+    inbound: Option<bool>,
+    octets: Vec<u8>,
+    length: usize,
+}
+
+/// The frames of a whole file, each with its time.
+pub fn frames_of(file: &[u8]) -> Vec<(u64, Stored)> {
+    let (mut frames, mut rest, mut stored) = (Frames::default(), file, Vec::new());
+    loop {
+        let (next, used) = frames.next(rest);
+        let used = match next {
+            Next::Frame(frame) => {
+                let Frame { interface, link, inbound, length, .. } = frame;
+                let octets = frame.octets.to_vec();
+                stored.push((frame.at, Stored { interface, link, inbound, octets, length }));
+                used
+            }
+            Next::Other(length) => usize::try_from(length).unwrap_or(usize::MAX),
+            Next::More | Next::Broken(_) => return stored,
+        };
+        rest = &rest[used.min(rest.len())..];
+    }
+}
+
+/// The openings among these frames, each with its time in nanoseconds since 1970.
+pub fn openings_among(most: usize, frames: &[(u64, Stored)]) -> Vec<Opening> {
     let watch = Arc::new(Watch::default());
     let mut openings = Openings::new(most, Arc::clone(&watch));
     let mut screen = Screen::new(watch);
     let mut batch = Batch::default();
     let mut decided = Vec::new();
-    for (place, (at, inbound, packet)) in packets.iter().enumerate() {
-        let octets = wire::encode(packet);
-        let frame = Frame {
-            number: place as u64 + 1,
-            // Captures begin some time after 1970.
-            at: at + 1_000_000_000,
-            interface: 0,
-            link: 101,
-            inbound: *inbound,
-            octets: &octets,
-            length: octets.len(),
-        };
+    for ((at, stored), number) in frames.iter().zip(1..) {
+        let Stored { interface, link, inbound, length, .. } = *stored;
+        let frame =
+            Frame { number, at: *at, interface, link, inbound, octets: &stored.octets, length };
         screen.take(&frame, &mut batch);
         openings.take(&batch);
         batch.clear();
         decided.extend(std::iter::from_fn(|| openings.decided()));
     }
-    let last = packets.iter().map(|(at, ..)| at + 1_000_000_000).max();
+    let last = frames.iter().map(|(at, _)| *at).max();
     openings.end(last.unwrap_or_default());
     decided.extend(std::iter::from_fn(|| openings.decided()));
     decided

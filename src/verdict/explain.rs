@@ -4,7 +4,10 @@ mod case;
 mod cause;
 mod crossing;
 mod elsewhere;
+mod middle;
+mod quota;
 mod refusal;
+mod rewriting;
 mod schedule;
 mod silence;
 mod tally;
@@ -13,6 +16,7 @@ use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
 pub use cause::{Confidence, Diagnosed, OpeningCause};
+pub use schedule::Stack;
 pub use tally::Tally;
 
 use super::punch::{StateChange, StateSource};
@@ -46,6 +50,8 @@ pub struct Connection {
     pub last_s: f64,
     /// How often a began anew, with another initial sequence number.
     pub attempts: usize,
+    /// Whose pace and options the SYNs of a have, if there are enough to tell.
+    pub stack: Option<Stack>,
     /// How the ends changed state, as far as that can be known from where they were seen.
     pub states: Vec<StateChange>,
     /// What cannot be known from there.
@@ -131,6 +137,7 @@ pub fn explain(opening: &capture::Opening, number: u64, capture: usize) -> Conne
         first_s: seconds(case.first),
         last_s: seconds(case.last),
         attempts: case.attempts(Side::A).max(1),
+        stack: Stack::of(&case),
         states: states(&testimony),
         unknown: unknown(&case, &testimony, outcome),
         diagnosis,

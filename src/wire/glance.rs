@@ -158,6 +158,16 @@ impl End {
         Self { port: 0, ..self }
     }
 
+    /// The same address with the port of another.
+    pub const fn with_port_of(self, other: Self) -> Self {
+        Self { port: other.port, ..self }
+    }
+
+    /// Whether both have one port.
+    pub const fn has_port_of(self, other: Self) -> bool {
+        self.port == other.port
+    }
+
     /// As the rest of the program has it.
     pub fn endpoint(self) -> Endpoint {
         let address = Ipv6Addr::from_bits(self.address);

@@ -78,17 +78,26 @@ impl Queues {
 
     /// A flow that is due, if there is one.
     pub fn next_due(&mut self, now: u64, table: &Table) -> Option<u32> {
-        next(&mut self.settled, now, table).or_else(|| next(&mut self.opening, now, table))
+        let is_due = |flow: &Flow, _: &Entry| flow.due <= now;
+        next(&mut self.settled, now, table, is_due)
+            .or_else(|| next(&mut self.opening, now, table, is_due))
     }
 
     /// The flow that is due next, whenever that is.
     pub fn quietest(&mut self, table: &Table) -> Option<u32> {
-        next(&mut self.settled, u64::MAX, table)
-            .or_else(|| next(&mut self.opening, u64::MAX, table))
+        let is_first = |flow: &Flow, entry: &Entry| flow.due <= entry.due;
+        next(&mut self.settled, u64::MAX, table, is_first)
+            .or_else(|| next(&mut self.opening, u64::MAX, table, is_first))
     }
 }
 
-fn next(queue: &mut VecDeque<Entry>, now: u64, table: &Table) -> Option<u32> {
+/// The first flow whose entry is due and for which that holds; those for which it does not hold are moved.
+fn next(
+    queue: &mut VecDeque<Entry>,
+    now: u64,
+    table: &Table,
+    is_wanted: impl Fn(&Flow, &Entry) -> bool,
+) -> Option<u32> {
     // Each entry is looked at once, lest one that is moved comes round again.
     for _ in 0..queue.len() {
         let entry = *queue.front().filter(|entry| entry.due <= now)?;
@@ -96,7 +105,7 @@ fn next(queue: &mut VecDeque<Entry>, now: u64, table: &Table) -> Option<u32> {
         let Some(flow) = table.flow(entry.slot).filter(|flow| flow.turn == entry.turn) else {
             continue;
         };
-        if flow.due <= entry.due {
+        if is_wanted(flow, &entry) {
             return Some(entry.slot);
         }
         queue.push_back(Entry { due: flow.due, ..entry });

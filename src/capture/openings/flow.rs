@@ -1,12 +1,10 @@
 //! What is kept of one opening while it is under way, and what is left of it.
 
-use smallvec::SmallVec;
-
-use super::recent::Call;
+use super::kept::Kept;
+use super::recent::{Burst, Call, Hearsay, Place};
 use super::table::Key;
-use crate::capture::screen::Item;
-use crate::wire::glance::{self, ACK, End, FIN, Glance, RST, SYN, Segment};
-use crate::wire::{self, DecodeError, Endpoint, Icmp, Packet};
+use crate::wire::Endpoint;
+use crate::wire::glance::{ACK, End, RST, SYN, Segment};
 
 /// One attempt, or several, to open a connection between two endpoints.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,8 +23,10 @@ pub struct Opening {
     pub ending: Ending,
     /// SYNs to or from an end of it that belong to other connections.
     pub related: Vec<Call>,
-    /// The TTL of the last SYN or SYN,ACK from the address of a, and of b, in whatever connection.
-    pub heard: [Option<u8>; 2],
+    /// What all connections tell of the address of a, and of b.
+    pub hearsay: [Hearsay; 2],
+    /// How the openings went that a's address began towards b around this one.
+    pub burst: Option<Burst>,
     /// When it was decided, in nanoseconds since 1970.
     pub decided_at: u64,
 }
@@ -55,9 +55,37 @@ impl Opening {
         };
         begins
             && self.left_out == 0
+            && !self.is_answered_by_another()
+            && !self.is_rewritten(syn, answer)
             && self.packets.iter().all(fits)
             && self.packets.iter().any(completes)
             && self.a != self.b
+    }
+}
+
+impl Opening {
+    /// Whether the SYN,ACK looks as if another than the host had sent it: other packets from there come
+    /// another way, or it announces no window.
+    fn is_answered_by_another(&self) -> bool {
+        let mut answers = self.packets.iter().filter(|kept| !kept.from_a);
+        let Some(answer) = answers.next() else { return false };
+        let elsewhere = self.hearsay[1].ttl_elsewhere;
+        let is_other = |ttl: u8| ttl != answer.ttl();
+        answers.any(|kept| is_other(kept.ttl()))
+            || elsewhere.is_some_and(is_other)
+            || answer.is_shut()
+    }
+
+    /// Whether the SYN,ACK has options that the SYN does not call for.
+    fn is_rewritten(&self, syn: &Kept, answer: &Kept) -> bool {
+        let (offered, taken) = (syn.offers(), answer.offers());
+        let is_echo = |(value, echo): (u32, u32)| echo == value || echo == 0;
+        let echoes =
+            offered.clock.zip(taken.clock).is_none_or(|(ours, theirs)| is_echo((ours.0, theirs.1)));
+        !echoes
+            || (taken.clock.is_some() && offered.clock.is_none())
+            || (taken.scales && !offered.scales)
+            || (taken.sack && !offered.sack)
     }
 }
 
@@ -70,116 +98,6 @@ pub enum Ending {
     Unfinished,
     /// The capture ended before it was quiet for long enough.
     CaptureEnded,
-}
-
-/// A packet of an opening: its headers, as they were captured.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kept {
-    /// Its number in the capture, from 1.
-    pub frame: u64,
-    /// When, in nanoseconds since 1970.
-    pub at: u64,
-    /// Whether it came in where it was captured, if that is known.
-    pub inbound: Option<bool>,
-    /// Whether it is from the end called a; of an ICMP error, whether it is about a packet to that end.
-    pub from_a: bool,
-    seq: u32,
-    ack: u32,
-    payload: u32,
-    /// Zero for an ICMP error.
-    flags: u8,
-    headers: SmallVec<[u8; USUAL_HEADERS]>,
-}
-
-impl Kept {
-    pub(super) fn segment(item: &Item, packet: &[u8], seen: Segment) -> Self {
-        let word = |at: usize| {
-            let at = seen.tcp + at;
-            u32::from_be_bytes([packet[at], packet[at + 1], packet[at + 2], packet[at + 3]])
-        };
-        let end = seen.headers(packet);
-        Self {
-            frame: item.frame,
-            at: item.at,
-            inbound: item.inbound,
-            from_a: true,
-            seq: word(4),
-            ack: word(8),
-            payload: payload(packet, end, item.length as usize),
-            flags: seen.flags,
-            headers: SmallVec::from_slice(&packet[..end.min(packet.len())]),
-        }
-    }
-
-    pub(super) fn icmp(item: &Item, packet: &[u8], icmp: &Icmp) -> Self {
-        Self {
-            frame: item.frame,
-            at: item.at,
-            inbound: item.inbound,
-            from_a: true,
-            seq: icmp.quote.seq.0,
-            ack: 0,
-            payload: 0,
-            flags: 0,
-            headers: SmallVec::from_slice(&packet[..packet.len().min(LONGEST_QUOTE)]),
-        }
-    }
-
-    /// The packet. Payload that was not kept is zeros.
-    ///
-    /// # Errors
-    /// Never, for what was kept by an [`super::Openings`].
-    pub fn packet(&self) -> Result<Packet, DecodeError> {
-        wire::decode_lax(&self.headers, self.headers.len() + self.payload as usize)
-    }
-
-    /// Its sequence number; of an ICMP error, that of the segment that it quotes.
-    pub const fn seq(&self) -> u32 {
-        self.seq
-    }
-
-    /// Whether all of its headers were captured.
-    pub fn is_whole(&self) -> bool {
-        match glance::glance(&self.headers) {
-            Glance::Tcp(seen) => seen.headers(&self.headers) <= self.headers.len(),
-            _ => false,
-        }
-    }
-
-    pub(super) const fn is_bare_syn(&self) -> bool {
-        self.flags & (SYN | ACK) == SYN
-    }
-
-    const fn is_syn_ack(&self) -> bool {
-        self.flags & (SYN | ACK) == SYN | ACK
-    }
-
-    /// Whether it is an ICMP error.
-    pub const fn is_icmp(&self) -> bool {
-        self.flags == 0
-    }
-
-    /// Its time to live, or hop limit.
-    pub fn ttl(&self) -> u8 {
-        glance::ttl(&self.headers)
-    }
-
-    /// Whether it is one that no opening sends.
-    const fn is_of_use(&self) -> bool {
-        self.flags & (SYN | RST) == 0 && (self.payload > 0 || self.flags & FIN != 0)
-    }
-}
-
-/// How many octets follow the TCP header, by the packet's own word.
-fn payload(packet: &[u8], end: usize, whole: usize) -> u32 {
-    let word = |at: usize| usize::from(u16::from_be_bytes([packet[at], packet[at + 1]]));
-    let declared = match packet[0] >> 4 {
-        4 => word(2),
-        _ if word(4) == 0 => 0,
-        _ => 40 + word(4),
-    };
-    let declared = if declared == 0 { whole } else { declared };
-    u32::try_from(declared.saturating_sub(end)).unwrap_or(u32::MAX)
 }
 
 /// How far an opening has come.
@@ -202,6 +120,8 @@ pub struct Flow {
     /// Which of its entries in the queues counts, and which was its first.
     pub turn: u32,
     pub born: u32,
+    /// Where it stands among the openings like it.
+    pub place: Place,
     /// Whether it counts in the watch: whether segments without SYN and RST are wanted.
     pub is_watched: bool,
     /// Until when, if no SYN comes.
@@ -213,6 +133,8 @@ pub struct Flow {
     left_out: u64,
     has_syn_ack: bool,
     has_reset: bool,
+    /// Whether b has sent a segment.
+    is_answered: bool,
     /// Whether a, and b, have sent something that only an established end sends.
     is_heard: [bool; 2],
     has_use: bool,
@@ -232,6 +154,7 @@ impl Flow {
             due: 0,
             turn: 0,
             born: 0,
+            place: Place::default(),
             is_watched: true,
             watched_until: 0,
             has_watch_entry: false,
@@ -241,6 +164,7 @@ impl Flow {
             left_out: 0,
             has_syn_ack: false,
             has_reset: false,
+            is_answered: false,
             is_heard: [false; 2],
             has_use: false,
         };
@@ -253,6 +177,7 @@ impl Flow {
         kept.from_a = from == self.a;
         self.has_syn_ack |= kept.is_syn_ack();
         self.has_reset |= kept.flags & RST != 0;
+        self.is_answered |= !kept.from_a && !kept.is_icmp();
         if self.phase == Phase::Settled && kept.flags & SYN == 0 {
             return;
         }
@@ -311,6 +236,20 @@ impl Flow {
         self.b
     }
 
+    /// How many nanoseconds after b was last sent a SYN this segment from there comes, if it is the first.
+    pub fn first_answer(&self, kept: &Kept, from: End) -> Option<u64> {
+        if self.is_answered || from != self.b {
+            return None;
+        }
+        let syn = self.packets.iter().rfind(|earlier| earlier.is_bare_syn() && earlier.from_a)?;
+        Some(kept.at.saturating_sub(syn.at))
+    }
+
+    /// When it began, in nanoseconds since 1970.
+    pub fn began(&self) -> u64 {
+        self.packets.first().map_or(0, |kept| kept.at)
+    }
+
     pub fn first_frame(&self) -> u64 {
         self.packets.first().map_or(0, |kept| kept.frame)
     }
@@ -324,7 +263,8 @@ impl Flow {
             left_out: self.left_out,
             ending,
             related,
-            heard: [None; 2],
+            hearsay: [Hearsay::default(); 2],
+            burst: None,
             decided_at,
         }
     }
@@ -337,12 +277,6 @@ const BEGINNING: u32 = 65_536;
 
 /// More is no opening but an attack, or a loop.
 const MOST_PACKETS: usize = 96;
-
-/// IPv4 without options, and the TCP options that common stacks open with.
-const USUAL_HEADERS: usize = 64;
-
-/// Of an ICMP error: both headers, and what it quotes with options of both kinds.
-const LONGEST_QUOTE: usize = 192;
 
 /// Linux waits up to 64 seconds between two SYNs (RFC 6298 §5.5 doubles them), and the answer to the
 /// last may take a while.

@@ -1,10 +1,10 @@
-//! Who sent a SYN to whom of late.
+//! Who sent a SYN to whom of late, and what other connections tell of an address.
 
 use hashbrown::HashTable;
 
 use crate::capture::screen::Item;
-use crate::wire::Endpoint;
 use crate::wire::glance::{self, End};
+use crate::wire::{Endpoint, Seq};
 
 /// A SYN of another connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,41 +17,96 @@ pub struct Call {
     pub frame: u64,
     /// When, in nanoseconds since 1970.
     pub at: u64,
+    /// Its initial sequence number.
+    pub seq: Seq,
 }
 
-/// The last SYN from each endpoint, and the last one to each.
+/// What all connections of an address tell of it, those of one of its ports apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hearsay {
+    /// The TTL of its last SYN or SYN,ACK, from whatever port.
+    pub ttl: Option<u8>,
+    /// The TTL of the last one from another port.
+    pub ttl_elsewhere: Option<u8>,
+    /// The shortest time between a SYN to it and its SYN,ACK, in nanoseconds.
+    pub round_trip: Option<u64>,
+}
+
+/// How the openings went that one address began towards one endpoint, a few seconds apart at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Burst {
+    /// How many were begun.
+    pub begun: u32,
+    /// How many of these were answered by a segment.
+    pub answered: u32,
+    /// The place of the last one that was, from 1.
+    pub last_answered: u32,
+    /// The place of this one, from 1.
+    pub place: u32,
+}
+
+/// The last SYNs from each endpoint, and the last ones to each.
 #[derive(Debug, Default)]
 pub struct Recent {
-    by_source: Newest,
-    by_target: Newest,
-    ttls: Ttls,
+    by_source: Generations<Callers>,
+    by_target: Generations<Callers>,
+    hosts: Generations<Host>,
+    bursts: Generations<Row>,
 }
 
 impl Recent {
-    pub fn called(&mut self, from: End, to: End, item: &Item) {
+    /// A SYN begins an opening. Its place among those that are close together.
+    pub fn called(&mut self, from: End, to: End, seq: Seq, item: &Item) -> Place {
         let Item { frame, at, interface, .. } = *item;
-        let seen = Seen { from, to, frame, at, interface };
-        self.by_source.put(from, seen);
-        self.by_target.put(to, seen);
+        let seen = Seen { from, to, frame, at, interface, seq };
+        self.by_source.entry((from, from)).put(seen, |seen| seen.to);
+        self.by_target.entry((to, to)).put(seen, |seen| seen.from);
+        self.bursts.entry((from.host(), to)).begin(at)
+    }
+
+    /// A segment answered the opening that has that place.
+    pub fn answered(&mut self, from: End, to: End, place: Place) {
+        if let Some(row) = self.bursts.find_mut((from.host(), to)) {
+            row.answer(place);
+        }
     }
 
     /// A host's SYN or SYN,ACK came from there with that TTL.
     pub fn heard(&mut self, from: End, ttl: u8) {
-        self.ttls.put(from, ttl);
+        self.hosts.entry((from.host(), from.host())).hear(from, ttl);
     }
 
-    /// The TTL of the last SYN or SYN,ACK from that address.
-    pub fn ttl(&self, of: End) -> Option<u8> {
-        self.ttls.get(of)
+    /// A SYN,ACK came from there, so many nanoseconds after the SYN.
+    pub fn timed(&mut self, from: End, round_trip: u64) {
+        let host = self.hosts.entry((from.host(), from.host()));
+        host.round_trip = host.round_trip.min(round_trip);
     }
 
-    /// The SYNs to a that are not from b, and from b that are not to a.
-    pub fn of(&self, a: End, b: End, interface: u32) -> Vec<Call> {
-        let to_a = self.by_target.get(a).filter(|seen| seen.from != b);
-        let to_b = self.by_target.get(b).filter(|seen| seen.from != a);
-        let by_a = self.by_source.get(a).filter(|seen| seen.to != b);
-        let by_b = self.by_source.get(b).filter(|seen| seen.to != a);
-        let all = [to_a, to_b, by_a, by_b].into_iter().flatten();
+    /// What is known of that endpoint's address.
+    pub fn hearsay(&self, of: End) -> Hearsay {
+        self.hosts.find((of.host(), of.host())).map_or_else(Hearsay::default, |host| host.of(of))
+    }
+
+    /// How those went that were begun close to the one of that place.
+    pub fn burst(&self, from: End, to: End, place: Place) -> Option<Burst> {
+        self.bursts.find((from.host(), to))?.at(place)
+    }
+
+    /// The SYNs to a or b that are not from the other, and from a or b that are not to the other, unless
+    /// from b to a, before this opening, which began then; and the one that another aimed as a aims, from
+    /// b's port at a's, at the address of b.
+    pub fn of(&self, a: End, b: End, interface: u32, began: u64) -> Vec<Call> {
+        let find = |table: &Generations<Callers>, end: End| {
+            table.find((end, end)).map_or([None; 2], |callers| callers.0).into_iter().flatten()
+        };
+        let to_a = find(&self.by_target, a).find(|seen| seen.from != b);
+        let to_b = find(&self.by_target, b).find(|seen| seen.from != a);
+        let by_a = find(&self.by_source, a).find(|seen| seen.to != b);
+        let by_b = find(&self.by_source, b).find(|seen| seen.to != a);
+        let back = find(&self.by_source, b).find(|seen| seen.to == a && seen.at < began);
+        let mut aimed = find(&self.by_target, b.with_port_of(a));
+        let aimed = aimed.find(|seen| seen.from.has_port_of(b) && seen.from != a && seen.to != a);
+        let all = [to_a, to_b, by_a, by_b, back, aimed].into_iter().flatten();
         all.filter(|seen| seen.interface == interface).map(Seen::call).collect()
     }
 }
@@ -63,74 +118,155 @@ struct Seen {
     frame: u64,
     at: u64,
     interface: u32,
+    seq: Seq,
 }
 
 impl Seen {
     fn call(self) -> Call {
-        let Self { from, to, frame, at, .. } = self;
-        Call { from: from.endpoint(), to: to.endpoint(), frame, at }
+        let Self { from, to, frame, at, seq, .. } = self;
+        Call { from: from.endpoint(), to: to.endpoint(), frame, at, seq }
+    }
+}
+
+/// The last SYN of an endpoint, and the last one that had another at its other end.
+#[derive(Clone, Copy, Debug, Default)]
+struct Callers([Option<Seen>; 2]);
+
+impl Callers {
+    fn put(&mut self, seen: Seen, other: impl Fn(Seen) -> End) {
+        let Self([last, before]) = self;
+        if last.is_some_and(|last| other(last) != other(seen)) {
+            *before = *last;
+        }
+        *last = Some(seen);
+    }
+}
+
+/// An address: its last SYN or SYN,ACK, and the last one of another port than that had.
+#[derive(Clone, Copy, Debug)]
+struct Host {
+    last: Option<(End, u8)>,
+    other: Option<(End, u8)>,
+    /// `u64::MAX` if there is none.
+    round_trip: u64,
+}
+
+impl Default for Host {
+    fn default() -> Self {
+        Self { last: None, other: None, round_trip: u64::MAX }
+    }
+}
+
+impl Host {
+    fn hear(&mut self, from: End, ttl: u8) {
+        let ttl = match self.last {
+            // A router's capture has it twice, once with one taken off.
+            Some((last, before)) if last == from && before == ttl.saturating_add(1) => before,
+            _ => ttl,
+        };
+        if self.last.is_some_and(|(last, _)| last != from) {
+            self.other = self.last;
+        }
+        self.last = Some((from, ttl));
+    }
+
+    fn of(&self, end: End) -> Hearsay {
+        let mut all = [self.last, self.other].into_iter().flatten();
+        Hearsay {
+            ttl: self.last.map(|(_, ttl)| ttl),
+            ttl_elsewhere: all.find(|(from, _)| *from != end).map(|(_, ttl)| ttl),
+            round_trip: (self.round_trip != u64::MAX).then_some(self.round_trip),
+        }
+    }
+}
+
+/// Where an opening stands in a row of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// When the row began.
+    row: u64,
+    place: u32,
+}
+
+/// Openings by one address towards one endpoint, close together.
+#[derive(Clone, Copy, Debug, Default)]
+struct Row {
+    began: u64,
+    latest: u64,
+    begun: u32,
+    answered: u32,
+    last_answered: u32,
+}
+
+impl Row {
+    fn begin(&mut self, at: u64) -> Place {
+        if self.begun == 0 || at.saturating_sub(self.latest) > APART {
+            *self = Self { began: at, ..Self::default() };
+        }
+        self.latest = self.latest.max(at);
+        self.begun += 1;
+        Place { row: self.began, place: self.begun }
+    }
+
+    fn answer(&mut self, place: Place) {
+        if place.row == self.began {
+            self.answered += 1;
+            self.last_answered = self.last_answered.max(place.place);
+        }
+    }
+
+    fn at(&self, place: Place) -> Option<Burst> {
+        let Self { began, begun, answered, last_answered, .. } = *self;
+        let burst = Burst { begun, answered, last_answered, place: place.place };
+        (place.row == began).then_some(burst)
     }
 }
 
 /// In two generations, of which the older is forgotten when the younger is full.
-#[derive(Debug, Default)]
-struct Newest {
-    young: HashTable<(End, Seen)>,
-    old: HashTable<(End, Seen)>,
+#[derive(Debug)]
+struct Generations<T> {
+    young: HashTable<((End, End), T)>,
+    old: HashTable<((End, End), T)>,
 }
 
-impl Newest {
-    fn put(&mut self, end: End, seen: Seen) {
+impl<T> Default for Generations<T> {
+    fn default() -> Self {
+        Self { young: HashTable::new(), old: HashTable::new() }
+    }
+}
+
+impl<T: Copy + Default> Generations<T> {
+    /// What is known under this key, in the younger generation from now on.
+    fn entry(&mut self, key: (End, End)) -> &mut T {
         if self.young.len() >= MOST {
             self.old = std::mem::take(&mut self.young);
         }
-        if let Some(entry) = self.young.find_mut(hash(end), |(other, _)| *other == end) {
-            entry.1 = seen;
-        } else {
-            self.young.insert_unique(hash(end), (end, seen), |(end, _)| hash(*end));
-        }
+        let old = &self.old;
+        let entry = self.young.entry(hash(key), |(other, _)| *other == key, |(key, _)| hash(*key));
+        let begin = || (key, Self::seek(old, key).copied().unwrap_or_default());
+        &mut entry.or_insert_with(begin).into_mut().1
     }
 
-    fn get(&self, end: End) -> Option<Seen> {
-        let find = |table: &HashTable<(End, Seen)>| {
-            table.find(hash(end), |(other, _)| *other == end).map(|(_, seen)| *seen)
-        };
-        find(&self.young).or_else(|| find(&self.old))
-    }
-}
-
-/// The last TTL of each address, in two generations as well.
-#[derive(Debug, Default)]
-struct Ttls {
-    young: HashTable<(End, u8)>,
-    old: HashTable<(End, u8)>,
-}
-
-impl Ttls {
-    fn put(&mut self, from: End, ttl: u8) {
-        if self.young.len() >= MOST {
-            self.old = std::mem::take(&mut self.young);
-        }
-        let host = from.host();
-        if let Some(entry) = self.young.find_mut(hash(host), |(other, _)| *other == host) {
-            entry.1 = ttl;
-        } else {
-            self.young.insert_unique(hash(host), (host, ttl), |(end, _)| hash(*end));
-        }
+    fn find(&self, key: (End, End)) -> Option<&T> {
+        Self::seek(&self.young, key).or_else(|| Self::seek(&self.old, key))
     }
 
-    fn get(&self, of: End) -> Option<u8> {
-        let host = of.host();
-        let find = |table: &HashTable<(End, u8)>| {
-            table.find(hash(host), |(other, _)| *other == host).map(|(_, ttl)| *ttl)
-        };
-        find(&self.young).or_else(|| find(&self.old))
+    fn find_mut(&mut self, key: (End, End)) -> Option<&mut T> {
+        self.find(key)?;
+        Some(self.entry(key))
+    }
+
+    fn seek(table: &HashTable<((End, End), T)>, key: (End, End)) -> Option<&T> {
+        table.find(hash(key), |(other, _)| *other == key).map(|(_, value)| value)
     }
 }
 
-const fn hash(end: End) -> u64 {
-    glance::hash(end, end)
+const fn hash((one, other): (End, End)) -> u64 {
+    glance::hash(one, other)
 }
 
-/// Some eight megabytes in both generations of all tables.
+/// Some fifteen megabytes in both generations of all tables.
 const MOST: usize = 1 << 14;
+
+/// What begins later than so many nanoseconds after the last one is another row.
+const APART: u64 = 10_000_000_000;

@@ -69,6 +69,16 @@ fn one_that_has_been_quiet_for_long_is_decided_while_others_go_on() {
 }
 
 #[test]
+fn one_that_went_on_for_a_while_and_has_been_quiet_for_long_since_is_not_joined() {
+    let packets = [
+        (0, line(A, B, "S 100:100(0)")),
+        (1_000, line(A, B, "S 100:100(0)")),
+        (200_000, line(B, A, "S 300:300(0)")),
+    ];
+    assert_eq!(openings_of(&packets).len(), 2);
+}
+
+#[test]
 fn of_too_many_the_quietest_is_given_up_and_said_to_be_unfinished() {
     let syn = |port: u32| line(&format!("192.0.2.1:{}", 1000 + port), B, "S 5:5(0)");
     let packets: Vec<_> = (0..100).map(|n| (u64::from(n), syn(n))).collect();

@@ -183,10 +183,10 @@ impl<'a> View<'a> {
         // What follows a SYN of an earlier attempt may belong to that one.
         let mut early = self.way(inbound).take_while(|seen| !seen.segment.is_bare_syn());
         early.any(|seen| {
-            // An ACK that came may have overtaken its SYN, or belong to an attempt whose SYN did not
-            // come. Whoever has sent none yet has the number that the SYN will have, or none.
+            // An ACK may have overtaken its SYN, be it in the capture, or belong to an attempt whose SYN
+            // did not come. Whoever has sent none yet has the number that the SYN will have, or none.
             let has_sent_none = seen.segment.seq == syn.segment.seq || seen.segment.seq == Seq(0);
-            other.is_acknowledged_by(seen.segment) && (!inbound || has_sent_none)
+            other.is_acknowledged_by(seen.segment) && has_sent_none
         })
     }
 

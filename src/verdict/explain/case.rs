@@ -1,22 +1,33 @@
 //! The packets of one opening, and the questions that every cause asks of them.
 
 use super::{PassedLine, micros};
-use crate::capture::{self, Ending};
+use crate::capture::{self, Ending, Hearsay};
 use crate::tcp::{Passing, Post, Side};
 use crate::time::{Duration, Instant};
-use crate::wire::{Endpoint, Icmp, Packet, Segment, Seq};
+use crate::wire::{Endpoint, Flags, Icmp, Packet, Segment, Seq};
 
 /// An opening, its packets read.
 pub struct Case<'a> {
     pub opening: &'a capture::Opening,
     pub packets: Vec<Seen>,
+    /// What was captured before and behind somebody who changed it.
+    pub altered: Vec<Altered>,
+    /// Whether some were captured twice, as routers see them: those that are left may be one hop farther.
+    pub has_copies: bool,
     pub post: Post,
     /// When the first and the last packet were seen, in nanoseconds since 1970.
     pub first: u64,
     pub last: u64,
 }
 
+/// A packet that was captured twice on its way, and was not the same.
+pub struct Altered {
+    pub before: Seen,
+    pub after: Seen,
+}
+
 /// A packet of the opening.
+#[derive(Clone)]
 pub struct Seen {
     pub frame: u64,
     /// After the first packet.
@@ -41,9 +52,12 @@ impl<'a> Case<'a> {
             Some(Seen { frame: kept.frame, at: Instant::from_nanos(kept.at - first), from, packet })
         });
         let mut packets: Vec<_> = packets.collect();
-        drop_copies(&mut packets);
+        let captured = packets.len();
+        let (altered, routed) = drop_copies(&mut packets);
+        // A SYN proxy lets some packets pass that look like one of its own; a router all of them.
+        let has_copies = routed > 0 && routed * 4 >= captured;
         let post = post(opening);
-        Self { opening, packets, post, first, last }
+        Self { opening, packets, altered, has_copies, post, first, last }
     }
 
     pub fn passed(&self) -> Vec<Passing> {
@@ -96,11 +110,27 @@ impl<'a> Case<'a> {
         about.filter_map(|seen| Some((seen, seen.packet.icmp_error()?)))
     }
 
-    /// The TTL of a SYN or SYN,ACK from an end's address, in whatever connection.
-    pub const fn heard(&self, side: Side) -> Option<u8> {
+    /// What other connections tell of an end's address.
+    pub const fn hearsay(&self, side: Side) -> Hearsay {
         match side {
-            Side::A => self.opening.heard[0],
-            Side::B => self.opening.heard[1],
+            Side::A => self.opening.hearsay[0],
+            Side::B => self.opening.hearsay[1],
+        }
+    }
+
+    /// Whether what has one TTL has come fewer hops than what has the other.
+    pub fn is_nearer(&self, one: u8, other: u8) -> bool {
+        hops(one) + u8::from(self.has_copies) < hops(other)
+    }
+
+    /// Whether the capture is known to have been made elsewhere than at the interface of that end.
+    pub fn is_away_from(&self, side: Side) -> bool {
+        match self.post {
+            Post::At(here) => here != side,
+            Post::Between => {
+                let has_direction = self.opening.packets.iter().any(|kept| kept.inbound.is_some());
+                has_direction || self.sent(side).any(|(seen, _)| hops(seen.packet.ttl) > 0)
+            }
         }
     }
 
@@ -133,22 +163,58 @@ impl<'a> Case<'a> {
 }
 
 /// Leaves out what was captured twice: on a bridge, or on every interface of a router, which takes one
-/// off the TTL.
-fn drop_copies(packets: &mut Vec<Seen>) {
+/// off the TTL. What was changed between the two is handed back, and how often one was taken off.
+fn drop_copies(packets: &mut Vec<Seen>) -> (Vec<Altered>, usize) {
     let mut kept: Vec<Seen> = Vec::with_capacity(packets.len());
+    let (mut altered, mut routed) = (Vec::new(), 0);
     for seen in packets.drain(..) {
-        let is_copy = |earlier: &Seen| {
-            seen.at.since(earlier.at) < COPIED_WITHIN
-                && earlier.from == seen.from
-                && earlier.packet.id == seen.packet.id
-                && earlier.packet.ttl.abs_diff(seen.packet.ttl) <= 1
-                && earlier.packet.body == seen.packet.body
-        };
-        if !kept.iter().rev().take(NEAR).any(is_copy) {
-            kept.push(seen);
+        let mut near = kept.iter_mut().rev().take(NEAR);
+        let is_copy =
+            |earlier: &Seen| is_near(earlier, &seen) && earlier.packet.body == seen.packet.body;
+        if let Some(earlier) = near.find(|earlier| is_copy(earlier)) {
+            let ttl = earlier.packet.ttl;
+            routed += usize::from(ttl != seen.packet.ttl);
+            // What came first is not always captured first.
+            earlier.packet.ttl = ttl.max(seen.packet.ttl);
+            continue;
+        }
+        let mut near = kept.iter().rev().take(NEAR);
+        match near.find(|earlier| is_near(earlier, &seen) && is_altered(earlier, &seen)) {
+            Some(earlier) => altered.push(in_order(earlier.clone(), seen)),
+            None => kept.push(seen),
         }
     }
     *packets = kept;
+    routed += altered.len();
+    (altered, routed)
+}
+
+fn is_near(earlier: &Seen, seen: &Seen) -> bool {
+    apart(earlier.at, seen.at) < COPIED_WITHIN
+        && earlier.from == seen.from
+        && earlier.packet.id == seen.packet.id
+        && earlier.packet.ttl.abs_diff(seen.packet.ttl) <= 1
+}
+
+/// Whether two different SYNs, or SYN,ACKs, were one packet: a router has taken one off the TTL, and its
+/// identification, or else its number, is the same; a host sends no two within so little time.
+fn is_altered(one: &Seen, other: &Seen) -> bool {
+    let (Some(first), Some(second)) = (one.segment(), other.segment()) else { return false };
+    let is_one = first.seq == second.seq || one.packet.id != 0;
+    let is_routed = one.packet.ttl != other.packet.ttl;
+    first.flags == second.flags && first.flags.contains(Flags::SYN) && is_one && is_routed
+}
+
+fn in_order(one: Seen, other: Seen) -> Altered {
+    if one.packet.ttl > other.packet.ttl {
+        Altered { before: one, after: other }
+    } else {
+        Altered { before: other, after: one }
+    }
+}
+
+fn apart(one: Instant, other: Instant) -> Duration {
+    if one < other { other.since(one) } else { one.since(other) }
 }
 
 /// Where the capture was made: by the directions that it noted, else by the TTLs.

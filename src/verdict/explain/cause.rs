@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::ConnectionOutcome;
 use super::case::{Case, Seen};
-use super::{crossing, elsewhere, refusal, silence};
+use super::{crossing, elsewhere, middle, quota, refusal, rewriting, silence};
 use crate::tcp::{Opening, Side, Testimony};
 
 /// Why an opening failed, or what is strange about it.
@@ -58,12 +58,20 @@ pub enum OpeningCause {
     HairpinInternalSource,
     /// The SYNs did not meet: one came when its receiver had not begun, or no more.
     MissedWindow,
+    /// Both ends are behind one NAT, which does not turn packets around.
+    HairpinUnsupported,
+    /// A NAT forgot the mapping while it was needed.
+    MappingExpired,
+    /// The first SYNs were answered, and those that followed were not.
+    SynRateLimit,
     /// A SYN,ACK was sent again and again, and not taken.
     SynAckLost,
     /// The last ACK of three did not arrive.
     AckLost,
     /// The SYN,ACK came to its receiver's interface, and that went on sending SYNs.
     SynAckIgnored,
+    /// The SYN came to its receiver's interface, and that neither answered nor reset it.
+    LocalFirewall,
     /// A reset came from elsewhere than the other host.
     MiddleboxReset,
     /// The other host has nothing at that port.
@@ -74,18 +82,16 @@ pub enum OpeningCause {
     ResetAfterCrossing,
     /// Every SYN left its end, and died on its way: between which points is known.
     SynLost,
-    /// Something between answers in the other end's place, and opens the rest itself.
-    SynProxy,
-    /// Something between answers in the other end's place.
-    TransparentProxy,
-    /// What is not for a NAT to change was changed on the way.
-    Rewritten,
-    /// The end was seen from another external endpoint than before.
-    MappingExpired,
-    /// A NAT64 is in between (RFC 6146).
-    Nat64,
     /// SYN after SYN, and nothing came back.
     NoAnswer,
+    /// Somebody before the host answers the SYN, and lets the host in later.
+    SynProxy,
+    /// Somebody before the host answers at this port in its place.
+    TransparentProxy,
+    /// Numbers or options are changed on the way.
+    Rewritten,
+    /// An end is an IPv4 host behind a NAT64.
+    Nat64,
     /// What was seen proves no cause.
     Unknown,
 }
@@ -99,32 +105,51 @@ pub fn diagnosis(
     if let Some(found) = self_connect(case) {
         return vec![found];
     }
-    let mut found = match outcome {
+    let mut found: Vec<_> = match outcome {
         ConnectionOutcome::Open => strange(case, testimony).into_iter().collect(),
         // What has been seen so far may do.
         ConnectionOutcome::Unfinished => failure(case).into_iter().collect(),
         _ => vec![failure(case).unwrap_or_else(|| unknown(case))],
     };
+    found.extend(remarks(case, outcome, &found));
     found.iter_mut().for_each(|found| found.frames.sort_unstable());
     found
 }
 
 fn failure(case: &Case<'_>) -> Option<Diagnosed> {
-    let causes: [fn(&Case<'_>) -> Option<Diagnosed>; 12] = [
+    let causes: [fn(&Case<'_>) -> Option<Diagnosed>; 19] = [
+        rewriting::echo,
         refusal::local_reset,
         refusal::wrong_ack,
+        elsewhere::mapping_expired,
+        quota::syn_rate_limit,
         crossing::missed_window,
         refusal::after_crossing,
         elsewhere::internal_source,
         elsewhere::other_port,
         refusal::icmp_error,
+        elsewhere::hairpin_unsupported,
+        silence::local_firewall,
         silence::syn_ack_ignored,
         crossing::syn_ack_lost,
         refusal::middlebox_reset,
         refusal::closed_port,
         silence::no_answer,
+        middle::syn_proxy,
+        refusal::reset,
     ];
-    causes.iter().find_map(|cause| cause(case)).or_else(|| refusal::reset(case))
+    causes.iter().find_map(|cause| cause(case))
+}
+
+/// What is true of the way besides.
+fn remarks(case: &Case<'_>, outcome: ConnectionOutcome, found: &[Diagnosed]) -> Vec<Diagnosed> {
+    let failed = !matches!(outcome, ConnectionOutcome::Open | ConnectionOutcome::Unfinished);
+    let proxy = middle::syn_proxy(case).or_else(|| middle::transparent_proxy(case));
+    let nat64 = elsewhere::nat64(case).filter(|_| failed);
+    let mut all: Vec<_> =
+        [proxy, rewriting::rewritten(case), nat64].into_iter().flatten().collect();
+    all.retain(|remark| found.iter().all(|found| found.cause != remark.cause));
+    all
 }
 
 /// What is strange about an opening that came to be.

@@ -44,7 +44,6 @@ fn refused<'a>(case: &'a Case<'_>, side: Side) -> Option<(Side, &'a Seen, &'a Se
     })
 }
 
-/// At the end whose SYN was reset the round trip is known; half of it is the one-way delay.
 fn by_how_much(
     case: &Case<'_>,
     refused: Side,
@@ -52,9 +51,15 @@ fn by_how_much(
     reset: &Seen,
     theirs: &Seen,
 ) -> Option<String> {
-    if case.post != Post::At(refused) {
-        return None;
+    match case.post {
+        Post::At(side) if side == refused => seen_from_here(refused, syn, reset, theirs),
+        Post::At(_) => seen_from_there(case, refused, syn, theirs),
+        Post::Between => None,
     }
+}
+
+/// At the end whose SYN was reset the round trip is known; half of it is the one-way delay.
+fn seen_from_here(refused: Side, syn: &Seen, reset: &Seen, theirs: &Seen) -> Option<String> {
     let round_trip = reset.at.since(syn.at);
     // Ours arrived half a round trip after it left; theirs left as long before it came.
     let late = theirs.at.since(syn.at + round_trip);
@@ -76,7 +81,22 @@ fn by_how_much(
     })
 }
 
-fn in_ms(time: Duration) -> String {
+/// At the other end it is seen when the SYN came, and when that end's own left and was reset.
+fn seen_from_there(case: &Case<'_>, refused: Side, syn: &Seen, theirs: &Seen) -> Option<String> {
+    let other = name(refused.opposite());
+    let late = theirs.at.since(syn.at);
+    if late > Duration::ZERO {
+        return Some(format!(". It came to {other} {} before {other} sent its own", in_ms(late)));
+    }
+    let (_, _, reset) = self::refused(case, refused.opposite())?;
+    let early = syn.at.since(reset.at);
+    (early > Duration::ZERO).then(|| {
+        format!(". It came to {other} {} after that of {other} had been refused", in_ms(early))
+    })
+}
+
+/// In milliseconds, for people.
+pub fn in_ms(time: Duration) -> String {
     format!("{:.3} ms", time.as_secs_f64() * 1e3)
 }
 
@@ -85,11 +105,10 @@ pub fn syn_ack_lost(case: &Case<'_>) -> Option<Diagnosed> {
     if SIDES.into_iter().any(|side| case.resets(side).next().is_some()) {
         return None;
     }
-    // What came to the interface of its receiver is not lost.
-    let arrives = |side: &Side| case.post == Post::At(side.opposite());
     let mut answers =
         SIDES.into_iter().filter(|side| keeps_answering(case, *side)).collect::<Vec<_>>();
-    answers.retain(|side| !arrives(side));
+    // What came to the interface of its receiver is not lost.
+    answers.retain(|side| case.is_away_from(side.opposite()));
     let has_crossed = SIDES.into_iter().all(|side| case.bare_syns(side).next().is_some());
     let met = if has_crossed { "the SYNs crossed; " } else { "" };
     let (side, because) = match answers[..] {
@@ -114,19 +133,25 @@ pub fn syn_ack_lost(case: &Case<'_>) -> Option<Diagnosed> {
     })
 }
 
-/// Whether that end had to send its SYN,ACK again, and no segment acknowledges it.
-pub fn keeps_answering(case: &Case<'_>, side: Side) -> bool {
+/// Whether that end had to send its SYN,ACK again and again, and no segment acknowledges it. The capture
+/// may have lost acknowledgements, but not as many, nor SYNs that were never sent.
+fn keeps_answering(case: &Case<'_>, side: Side) -> bool {
+    let other = side.opposite();
     let Some((first, syn_ack)) = case.syn_acks(side).min_by_key(|(seen, _)| seen.at) else {
         return false;
     };
-    let is_again = case.syn_acks(side).any(|(again, _)| again.at > first.at + FIRST_TIMEOUT);
-    let mut others = case.sent(side.opposite());
-    let is_taken = others.any(|(_, segment)| {
+    let again =
+        case.syn_acks(side).filter(|(again, _)| again.at > first.at + FIRST_TIMEOUT).count();
+    let is_taken = case.sent(other).any(|(_, segment)| {
         !segment.is_reset() && segment.flags.contains(Flags::ACK) && segment.ack == syn_ack.seq + 1
     });
     // A SYN,ACK that crosses another acknowledges the SYN alone.
-    let is_taken = is_taken && case.syn_acks(side.opposite()).next().is_none();
-    is_again && !is_taken
+    let is_taken = is_taken && case.syn_acks(other).next().is_none();
+    let goes_on = case
+        .bare_syns(other)
+        .any(|(seen, syn)| syn.seq + 1 == syn_ack.ack && seen.at > first.at + FIRST_TIMEOUT);
+    let enough = if goes_on { ENOUGH_WITH_SYNS } else { ENOUGH };
+    again >= enough && !is_taken
 }
 
 /// The SYN,ACK is repeated although it was acknowledged.
@@ -134,7 +159,8 @@ pub fn ack_lost(case: &Case<'_>) -> Option<Diagnosed> {
     SIDES.into_iter().find_map(|side| {
         let (first, syn_ack) = case.syn_acks(side).next()?;
         let is_ack = |segment: &Segment| {
-            !segment.is_syn_ack() && !segment.is_bare_syn() && segment.ack == syn_ack.seq + 1
+            let is_plain = !segment.flags.contains(Flags::SYN) && !segment.is_reset();
+            is_plain && segment.ack == syn_ack.seq + 1
         };
         let (ack, _) = case.sent(side.opposite()).find(|(_, segment)| is_ack(segment))?;
         let again: Vec<_> = case
@@ -142,8 +168,12 @@ pub fn ack_lost(case: &Case<'_>) -> Option<Diagnosed> {
             .filter(|(seen, again)| again.seq == syn_ack.seq && seen.at > ack.at + FIRST_TIMEOUT)
             .map(|(seen, _)| seen)
             .collect();
+        // Whoever sends anything but SYN,ACKs may have taken one of the acknowledgements.
+        let goes_on = case.sent(side).any(|(_, segment)| {
+            !segment.flags.contains(Flags::SYN) && !segment.is_reset()
+        });
         let frames = [vec![first.frame, ack.frame], frames(again.iter().copied())].concat();
-        (again.len() > 1).then(|| Diagnosed {
+        (again.len() > 1 && !goes_on).then(|| Diagnosed {
             cause: OpeningCause::AckLost,
             side: Some(side.opposite()),
             confidence: Confidence::Certain,
@@ -184,3 +214,9 @@ pub fn half_crossed(case: &Case<'_>, crossed: Side) -> Diagnosed {
 
 /// What follows sooner than a host repeats anything was sent before the answer came.
 const FIRST_TIMEOUT: Duration = Duration::from_millis(200);
+
+/// So many repetitions of a SYN,ACK are not all acknowledged by packets that the capture has lost.
+const ENOUGH: usize = 3;
+
+/// If the SYN is repeated as well, these are.
+const ENOUGH_WITH_SYNS: usize = 2;

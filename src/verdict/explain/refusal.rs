@@ -2,10 +2,11 @@
 
 use super::case::{Case, Seen, hops, name};
 use super::cause::{Confidence, Diagnosed, OpeningCause, frames};
+use super::crossing::in_ms;
 use crate::tcp::{Post, Side};
 use crate::time::Duration;
 use crate::verdict::punch::icmp_meaning;
-use crate::wire::{Flags, Segment, Seq};
+use crate::wire::{Flags, Icmp, Segment, Seq};
 
 const SIDES: [Side; 2] = [Side::A, Side::B];
 
@@ -117,7 +118,8 @@ pub fn icmp_error(case: &Case<'_>) -> Option<Diagnosed> {
     let (side, seen, icmp) = SIDES.into_iter().find_map(|side| {
         let numbers: Vec<_> = case.bare_syns(side).map(|(_, syn)| syn.seq).collect();
         let mut errors = case.errors(side);
-        let (seen, icmp) = errors.find(|(_, icmp)| numbers.contains(&icmp.quote.seq))?;
+        let (seen, icmp) =
+            errors.find(|(_, icmp)| is_fatal(icmp) && numbers.contains(&icmp.quote.seq))?;
         Some((side, seen, icmp))
     })?;
     let by = seen.packet.source;
@@ -145,6 +147,16 @@ pub fn icmp_error(case: &Case<'_>) -> Option<Diagnosed> {
     })
 }
 
+/// Whether it says that the segment was given up: what was too large may be sent again in parts, and a
+/// redirect went on.
+pub const fn is_fatal(icmp: &Icmp) -> bool {
+    match (icmp.quote.source.is_ipv4(), icmp.kind) {
+        (true, 3) => icmp.code != 4,
+        (true, kind) => matches!(kind, 11 | 12),
+        (false, kind) => matches!(kind, 1 | 3 | 4),
+    }
+}
+
 /// The reset that answered a SYN, its sender, and how many hops away it and its host are.
 struct Refusal<'a> {
     by: Side,
@@ -152,6 +164,10 @@ struct Refusal<'a> {
     segment: &'a Segment,
     /// The TTL of another packet of that end, or of another connection from its address.
     host: Option<u8>,
+    /// How long after the SYN it came, if that was sent once.
+    took: Option<Duration>,
+    /// How long that address has taken to answer at least, in other connections.
+    round_trip: Option<Duration>,
 }
 
 impl<'a> Refusal<'a> {
@@ -161,8 +177,19 @@ impl<'a> Refusal<'a> {
             let mut resets = case.resets(by);
             let (reset, segment) = resets.find(|(_, reset)| numbers.contains(&reset.ack))?;
             let mut others = case.sent(by).filter(|(_, segment)| !segment.is_reset());
-            let host = others.next().map(|(seen, _)| seen.packet.ttl).or_else(|| case.heard(by));
-            Some(Self { by, reset, segment, host })
+            let hearsay = case.hearsay(by);
+            let host = others.next().map(|(seen, _)| seen.packet.ttl).or(hearsay.ttl);
+            let is_its = |(_, syn): &(&Seen, &Segment)| syn.seq + 1 == segment.ack;
+            let mut syns = case.bare_syns(by.opposite()).filter(is_its);
+            let syn = syns.next().filter(|_| syns.next().is_none());
+            Some(Self {
+                by,
+                reset,
+                segment,
+                host,
+                took: syn.map(|(syn, _)| reset.at.since(syn.at)),
+                round_trip: hearsay.round_trip.map(Duration::from_nanos),
+            })
         })
     }
 
@@ -170,21 +197,48 @@ impl<'a> Refusal<'a> {
     fn is_canned(&self) -> bool {
         self.segment.seq == Seq(0) && self.segment.window == 0
     }
+
+    /// Whether the host cannot have answered so soon.
+    fn is_early(&self) -> bool {
+        let pair = self.took.zip(self.round_trip);
+        pair.is_some_and(|(took, usual)| took * 2 + CLOSE * 2 < usual)
+    }
+
+    /// What else tells whose it is.
+    fn marks(&self) -> String {
+        let when =
+            self.took.map_or(String::new(), |took| format!(", {} after the SYN", in_ms(took)));
+        let usual = self.round_trip.map_or(String::new(), |usual| {
+            format!(" (from that address a SYN,ACK took {} at least)", in_ms(usual))
+        });
+        let (id, window) = (self.reset.packet.id, self.segment.window);
+        format!("IP ID {id}, window {window}{when}{usual}")
+    }
 }
 
 pub fn middlebox_reset(case: &Case<'_>) -> Option<Diagnosed> {
     let refusal = Refusal::of(case)?;
     let (box_ttl, host_ttl) = (refusal.reset.packet.ttl, refusal.host?);
     let (box_hops, host_hops) = (hops(box_ttl), hops(host_ttl));
-    (box_hops != host_hops).then(|| Diagnosed {
+    // One from farther away than the host may be the host's, and what was heard of it a proxy's.
+    let is_nearer = case.is_nearer(box_ttl, host_ttl);
+    let is_early = box_hops == host_hops && refusal.is_early();
+    let name = name(refusal.by);
+    let away = if is_early {
+        format!(
+            "the reset came as if from {box_hops} hops away, as what {name} itself sends, but too soon"
+        )
+    } else {
+        format!(
+            "the reset came from {box_hops} hops away (TTL {box_ttl}), what {name} itself sent from \
+             {host_hops} (TTL {host_ttl})"
+        )
+    };
+    (is_nearer || is_early).then(|| Diagnosed {
         cause: OpeningCause::MiddleboxReset,
         side: Some(refusal.by),
-        confidence: sure(box_hops < host_hops),
-        because: format!(
-            "the reset came from {box_hops} hops away (TTL {box_ttl}), what {} itself sent from \
-             {host_hops} (TTL {host_ttl})",
-            name(refusal.by)
-        ),
+        confidence: sure(is_nearer),
+        because: format!("{away}: {}", refusal.marks()),
         frames: vec![refusal.reset.frame],
         advice:
             "a NAT or firewall before that host resets what it did not expect (RFC 5382 REQ-4): \
@@ -223,9 +277,10 @@ pub fn reset(case: &Case<'_>) -> Option<Diagnosed> {
         side: Some(refusal.by),
         confidence: Confidence::Certain,
         because: format!(
-            "a reset that acknowledges the SYN came{looks}, from {} hops away (TTL {ttl}); no other packet from \
-             there tells whether the host or a box before it sent it",
-            hops(ttl)
+            "a reset that acknowledges the SYN came{looks}, from {} hops away (TTL {ttl}; {}); no other packet \
+             from there tells whether the host or a box before it sent it",
+            hops(ttl),
+            refusal.marks()
         ),
         frames: vec![refusal.reset.frame],
         advice: "see whether a program runs at that port; if it does, a NAT or firewall before it \

@@ -1,8 +1,7 @@
 //! SYNs that nothing answered, and answers that nobody took.
 
-use super::case::{Case, name};
+use super::case::{Case, hops, name};
 use super::cause::{Confidence, Diagnosed, OpeningCause, frames};
-use super::crossing::keeps_answering;
 use super::refusal::sure;
 use super::schedule::Stack;
 use crate::tcp::{Post, Side};
@@ -11,14 +10,10 @@ use crate::wire::Seq;
 
 /// SYN after SYN with one number, at the pace of a host that waits for an answer.
 pub fn no_answer(case: &Case<'_>) -> Option<Diagnosed> {
-    let is_one_way = case.packets.iter().all(|seen| seen.from == Side::A);
-    let tries = longest_row(case);
-    if !is_one_way || tries.len() < LEAST_TRIES {
-        return None;
-    }
+    let tries = unanswered(case)?;
     let lasted = tries.last()?.since(*tries.first()?);
-    let stack = Stack::of(&tries)
-        .map_or(String::new(), |stack| format!(", at the pace of {}", stack.name()));
+    let stack =
+        Stack::of(case).map_or(String::new(), |stack| format!(", at the pace of {}", stack.name()));
     let because = format!(
         "{} SYNs left for {} in {:.1} s{stack}, and nothing came back, not even a reset",
         case.bare_syns(Side::A).count(),
@@ -38,9 +33,40 @@ pub fn no_answer(case: &Case<'_>) -> Option<Diagnosed> {
     })
 }
 
+/// The SYNs came in where b is, and it neither answered nor reset them.
+pub fn local_firewall(case: &Case<'_>) -> Option<Diagnosed> {
+    let came_in = case.opening.packets.iter().all(|kept| kept.inbound == Some(true));
+    // Who else sends with a fresh TTL from that address is that host; a router would have taken one off.
+    let is_here = case.hearsay(Side::B).ttl.is_some_and(|ttl| hops(ttl) == 0);
+    let tries = unanswered(case).filter(|_| came_in && is_here)?;
+    Some(Diagnosed {
+        cause: OpeningCause::LocalFirewall,
+        side: Some(Side::B),
+        confidence: Confidence::Likely,
+        because: format!(
+            "{} SYNs came in at the interface of the host of b, and it neither answered nor reset them, \
+             as it would reset what comes to a closed port: its own packet filter drops them, or its \
+             listener has too many waiting",
+            tries.len()
+        ),
+        frames: frames(case.packets.iter()),
+        advice:
+            "see what the firewall of that host does with them (nft list ruleset), and whether its \
+                 listener accepts (ss -ltn shows the queue)"
+                .to_owned(),
+    })
+}
+
+/// When a sent its SYN, if often enough, and nothing else was captured.
+pub fn unanswered(case: &Case<'_>) -> Option<Vec<Instant>> {
+    let is_one_way = case.packets.iter().all(|seen| seen.from == Side::A);
+    let tries = longest_row(case);
+    (is_one_way && tries.len() >= LEAST_TRIES).then_some(tries)
+}
+
 /// The moments of a's SYNs with the number that it used most, if they are as far apart as a host that
 /// had no answer repeats them; one that was refused tries again sooner (Windows after half a second).
-fn longest_row(case: &Case<'_>) -> Vec<Instant> {
+pub fn longest_row(case: &Case<'_>) -> Vec<Instant> {
     let numbers: Vec<Seq> = case.bare_syns(Side::A).map(|(_, syn)| syn.seq).collect();
     let row = |number: Seq| {
         let same = case.bare_syns(Side::A).filter(move |(_, syn)| syn.seq == number);
@@ -63,8 +89,7 @@ pub fn syn_ack_ignored(case: &Case<'_>) -> Option<Diagnosed> {
         .map(|(seen, _)| seen)
         .collect();
     let has_taken = case.sent(Side::A).any(|(_, segment)| segment.ack == syn_ack.seq + 1);
-    let is_ignored = !later.is_empty() || keeps_answering(case, Side::B);
-    (is_ignored && !has_taken).then(|| Diagnosed {
+    (!later.is_empty() && !has_taken).then(|| Diagnosed {
         cause: OpeningCause::SynAckIgnored,
         side: Some(Side::A),
         confidence: Confidence::Likely,
@@ -83,7 +108,7 @@ pub fn syn_ack_ignored(case: &Case<'_>) -> Option<Diagnosed> {
 }
 
 /// An answer may be missing from the capture; those to three repetitions are not all missing by accident.
-const LEAST_TRIES: usize = 4;
+pub const LEAST_TRIES: usize = 4;
 
 /// RFC 6298 §2.1 has a second; clocks of captures and coarse timers take something off.
 const LEAST_PATIENCE: Duration = Duration::from_millis(900);

@@ -1,0 +1,189 @@
+//! A packet as it is kept while its opening is under way.
+
+use smallvec::SmallVec;
+
+use crate::capture::screen::Item;
+use crate::wire::glance::{self, ACK, FIN, Glance, RST, SYN, Segment};
+use crate::wire::{self, DecodeError, Icmp, Packet, Seq};
+
+/// A packet of an opening: its headers, as they were captured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Its number in the capture, from 1.
+    pub frame: u64,
+    /// When, in nanoseconds since 1970.
+    pub at: u64,
+    /// Whether it came in where it was captured, if that is known.
+    pub inbound: Option<bool>,
+    /// Whether it is from the end called a; of an ICMP error, whether it is about a packet to that end.
+    pub from_a: bool,
+    pub(super) seq: u32,
+    pub(super) ack: u32,
+    pub(super) payload: u32,
+    /// Zero for an ICMP error.
+    pub(super) flags: u8,
+    headers: SmallVec<[u8; USUAL_HEADERS]>,
+}
+
+impl Kept {
+    pub(super) fn segment(item: &Item, packet: &[u8], seen: Segment) -> Self {
+        let word = |at: usize| {
+            let at = seen.tcp + at;
+            u32::from_be_bytes([packet[at], packet[at + 1], packet[at + 2], packet[at + 3]])
+        };
+        let end = seen.headers(packet);
+        Self {
+            frame: item.frame,
+            at: item.at,
+            inbound: item.inbound,
+            from_a: true,
+            seq: word(4),
+            ack: word(8),
+            payload: payload(packet, end, item.length as usize),
+            flags: seen.flags,
+            headers: SmallVec::from_slice(&packet[..end.min(packet.len())]),
+        }
+    }
+
+    pub(super) fn icmp(item: &Item, packet: &[u8], icmp: &Icmp) -> Self {
+        Self {
+            frame: item.frame,
+            at: item.at,
+            inbound: item.inbound,
+            from_a: true,
+            seq: icmp.quote.seq.0,
+            ack: 0,
+            payload: 0,
+            flags: 0,
+            headers: SmallVec::from_slice(&packet[..packet.len().min(LONGEST_QUOTE)]),
+        }
+    }
+
+    /// The packet. Payload that was not kept is zeros.
+    ///
+    /// # Errors
+    /// Never, for what was kept by an [`super::Openings`].
+    pub fn packet(&self) -> Result<Packet, DecodeError> {
+        wire::decode_lax(&self.headers, self.headers.len() + self.payload as usize)
+    }
+
+    /// The packet that an ICMP error quotes, if that is quoted up to the end of its TCP header.
+    pub fn quoted(&self) -> Option<Packet> {
+        let octets = &self.headers;
+        let at = match octets.first()? >> 4 {
+            4 => usize::from(octets[0] & 0x0f) * 4,
+            _ => IPV6_HEADER,
+        };
+        let quoted = octets.get(at + ICMP_HEADER..).filter(|_| self.is_icmp())?;
+        let inner = match quoted.first()? >> 4 {
+            4 => usize::from(quoted[0] & 0x0f) * 4,
+            _ => IPV6_HEADER,
+        };
+        let words = usize::from(quoted.get(inner + 12)? >> 4);
+        quoted.get(..inner + words * 4)?;
+        wire::decode_lax(quoted, quoted.len()).ok()
+    }
+
+    pub(super) const fn number(&self) -> Seq {
+        Seq(self.seq)
+    }
+
+    pub(super) const fn is_bare_syn(&self) -> bool {
+        self.flags & (SYN | ACK) == SYN
+    }
+
+    pub(super) const fn is_syn_ack(&self) -> bool {
+        self.flags & (SYN | ACK) == SYN | ACK
+    }
+
+    /// Whether it is an ICMP error.
+    pub const fn is_icmp(&self) -> bool {
+        self.flags == 0
+    }
+
+    /// Whether all of its headers were captured.
+    pub fn is_whole(&self) -> bool {
+        match glance::glance(&self.headers) {
+            Glance::Tcp(seen) => seen.headers(&self.headers) <= self.headers.len(),
+            _ => false,
+        }
+    }
+
+    /// Its time to live, or hop limit.
+    pub fn ttl(&self) -> u8 {
+        glance::ttl(&self.headers)
+    }
+
+    /// Whether it announces a window of zero.
+    pub(super) fn is_shut(&self) -> bool {
+        self.tcp().get(14..16).is_some_and(|window| window == [0, 0])
+    }
+
+    pub(super) fn offers(&self) -> Offers {
+        let mut offers = Offers::default();
+        let mut rest = self.tcp().get(20..).unwrap_or_default();
+        while let [kind, length, ..] = *rest {
+            let length = match kind {
+                0 => break,
+                1 => 1,
+                _ => usize::from(length),
+            };
+            let Some((option, behind)) = rest.split_at_checked(length.max(1)) else { break };
+            match *option {
+                [3, ..] => offers.scales = true,
+                [4, ..] => offers.sack = true,
+                [8, _, a, b, c, d, e, f, g, h] => {
+                    let [value, echo] = [[a, b, c, d], [e, f, g, h]].map(u32::from_be_bytes);
+                    offers.clock = Some((value, echo));
+                }
+                _ => {}
+            }
+            rest = behind;
+        }
+        offers
+    }
+
+    /// Its TCP header.
+    fn tcp(&self) -> &[u8] {
+        match glance::glance(&self.headers) {
+            glance::Glance::Tcp(seen) => &self.headers[seen.tcp..],
+            _ => &[],
+        }
+    }
+
+    /// Whether it is one that no opening sends.
+    pub(super) const fn is_of_use(&self) -> bool {
+        self.flags & (SYN | RST) == 0 && (self.payload > 0 || self.flags & FIN != 0)
+    }
+}
+
+/// What a SYN or SYN,ACK offers.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Offers {
+    /// TSval and TSecr.
+    pub clock: Option<(u32, u32)>,
+    pub scales: bool,
+    pub sack: bool,
+}
+
+/// How many octets follow the TCP header, by the packet's own word.
+fn payload(packet: &[u8], end: usize, whole: usize) -> u32 {
+    let word = |at: usize| usize::from(u16::from_be_bytes([packet[at], packet[at + 1]]));
+    let declared = match packet[0] >> 4 {
+        4 => word(2),
+        _ if word(4) == 0 => 0,
+        _ => 40 + word(4),
+    };
+    let declared = if declared == 0 { whole } else { declared };
+    u32::try_from(declared.saturating_sub(end)).unwrap_or(u32::MAX)
+}
+
+/// RFC 792, RFC 4443 §2.1: what stands before the quoted packet; and before that without extensions.
+const ICMP_HEADER: usize = 8;
+const IPV6_HEADER: usize = 40;
+
+/// IPv4 without options, and the TCP options that common stacks open with.
+const USUAL_HEADERS: usize = 64;
+
+/// Of an ICMP error: both headers, and what it quotes with options of both kinds.
+const LONGEST_QUOTE: usize = 192;
