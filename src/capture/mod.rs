@@ -28,7 +28,7 @@ pub use error::{Error, Problem};
 pub use frames::{Flaw, FlawKind, Frame, Frames, Next};
 pub use openings::{Call, Ending, Kept, Opening, Openings};
 pub use read::read;
-pub use screen::{Batch, Screen, Surveyed, Watch};
+pub use screen::{Batch, Screen, Surveyed};
 pub use write::write;
 
 /// What an evidence file holds.

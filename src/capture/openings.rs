@@ -7,12 +7,11 @@ mod recent;
 mod table;
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 pub use flow::{Ending, Kept, Opening};
 pub use recent::Call;
 
-use super::screen::{Batch, Item, Watch, salt};
+use super::screen::{Batch, Item, salt};
 use crate::wire::decode_lax;
 use crate::wire::glance::{self, Ends, Glance, RST, SYN, Segment, glance};
 use due::Queues;
@@ -23,7 +22,8 @@ use table::{Key, Table};
 /// The openings of a capture. Hand in its packets, and take out what is decided.
 #[derive(Debug)]
 pub struct Openings {
-    watch: Arc<Watch>,
+    /// What the batches have yet to take back to the [`Screen`](super::Screen).
+    unwatched: Vec<u64>,
     table: Table,
     queues: Queues,
     /// Who called whom of late: a punch that aims at the wrong port is two connections.
@@ -34,16 +34,18 @@ pub struct Openings {
     strays: u64,
     unfinished: u64,
     most: usize,
+    /// Packets of all openings under way.
+    kept: usize,
     /// The latest time of a packet.
     now: u64,
 }
 
 impl Openings {
-    /// No openings yet, of which at most so many may be under way at once. Whoever hands in the packets
-    /// has the other half of the watch.
-    pub fn new(most: usize, watch: Arc<Watch>) -> Self {
+    /// No openings yet, of which at most so many may be under way at once, with twice as many packets in
+    /// all.
+    pub fn new(most: usize) -> Self {
         Self {
-            watch,
+            unwatched: Vec::new(),
             table: Table::default(),
             queues: Queues::default(),
             recent: Recent::default(),
@@ -52,12 +54,13 @@ impl Openings {
             strays: 0,
             unfinished: 0,
             most,
+            kept: 0,
             now: 0,
         }
     }
 
-    /// Takes packets.
-    pub fn take(&mut self, batch: &Batch) {
+    /// Takes packets. The batch is to go back to whoever picked them out.
+    pub fn take(&mut self, batch: &mut Batch) {
         for item in &batch.items {
             let packet = batch.packet(item);
             match glance(packet) {
@@ -65,6 +68,7 @@ impl Openings {
                 _ => self.take_icmp(item, packet),
             }
         }
+        batch.unwatched.append(&mut self.unwatched);
     }
 
     /// So much time has passed, with or without packets that may matter: what has been quiet for long
@@ -108,23 +112,37 @@ impl Openings {
         self.unfinished
     }
 
+    /// How many openings are under way.
+    pub fn under_way(&self) -> usize {
+        self.table.len()
+    }
+
+    /// How many packets are kept of them.
+    pub const fn kept(&self) -> usize {
+        self.kept
+    }
+
     fn take_segment(&mut self, item: &Item, packet: &[u8], seen: Segment) {
         let key = Key { ends: Ends::of(seen.source, seen.destination), interface: item.interface };
         let hash = glance::hash(seen.source, seen.destination) ^ salt(item.interface);
         let is_syn = seen.flags & SYN != 0;
+        let mut slot = self.table.find(hash, key);
         // Which other packets come depends on how late the watch is, what is made of them must not: one
         // that is not wanted does not even tell the time.
-        if seen.flags & (SYN | RST) == 0 && !self.wants(hash, key) {
+        let is_wanted = seen.flags & (SYN | RST) != 0 || self.wants(slot);
+        if !is_wanted {
             return;
         }
-        self.pass(item.at);
-        if seen.flags & (SYN | RST) == 0 && !self.wants(hash, key) {
-            return;
+        if self.pass(item.at) {
+            slot = self.table.find(hash, key);
+            if seen.flags & (SYN | RST) == 0 && !self.wants(slot) {
+                return;
+            }
         }
         if is_syn {
             self.recent.heard(seen.source, glance::ttl(packet));
         }
-        match self.table.find(hash, key) {
+        match slot {
             Some(slot) => {
                 let kept = Kept::segment(item, packet, seen);
                 let is_over = self.table.flow_mut(slot).is_over_by(&kept);
@@ -143,43 +161,44 @@ impl Openings {
         }
     }
 
-    /// Whether segments of that connection without SYN and RST are wanted.
-    fn wants(&self, hash: u64, key: Key) -> bool {
-        let flow = self.table.find(hash, key).and_then(|slot| self.table.flow(slot));
-        flow.is_some_and(|flow| flow.is_watched)
+    /// Whether segments of the connection in that slot are wanted that have neither SYN nor RST.
+    fn wants(&self, slot: Option<u32>) -> bool {
+        slot.and_then(|slot| self.table.flow(slot)).is_some_and(|flow| flow.is_watched)
     }
 
     fn go_on(&mut self, slot: u32, kept: Kept, seen: Segment) {
         let at = kept.at;
         let flow = self.table.flow_mut(slot);
         let before = flow.phase;
-        flow.take(kept, seen.source);
+        self.kept += usize::from(flow.take(kept, seen.source));
         self.queues.renew(slot, flow.due_after(at), before, flow);
         if seen.flags & SYN != 0 {
             // It was counted when it was read; a flow counts once.
             if std::mem::replace(&mut flow.is_watched, true) {
-                self.watch.remove(flow.hash);
+                self.unwatched.push(flow.hash);
             }
             self.queues.watch(slot, at.saturating_add(WATCHED), flow);
         }
         if flow.is_done_for_now(seen.flags & RST != 0) {
-            unwatch(&self.watch, flow);
+            unwatch(&mut self.unwatched, flow);
         }
+        self.make_room();
     }
 
     /// The SYN that begins it counts in the watch from now on as an opening under way.
     fn begin(&mut self, item: &Item, hash: u64, key: Key, seen: Segment, kept: Kept) {
-        if self.table.len() >= self.most {
-            self.evict();
-        }
         if kept.is_bare_syn() {
             self.recent.called(seen.source, seen.destination, item);
         }
-        let room = self.spare.pop().unwrap_or_default();
+        // Of most that are given up in a flood there is one packet.
+        let room = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(1));
+        self.kept += 1;
         let slot = self.table.insert(Flow::begin(hash, key, seen, kept, room));
         let flow = self.table.flow_mut(slot);
         self.queues.begin(slot, flow.due_after(item.at), flow);
         self.queues.watch(slot, item.at.saturating_add(WATCHED), flow);
+        self.queues.tidy(&self.table);
+        self.make_room();
     }
 
     /// An ICMP error is of the connection whose packet it quotes.
@@ -196,33 +215,41 @@ impl Openings {
         };
         let flow = self.table.flow_mut(slot);
         let before = flow.phase;
-        flow.take(Kept::icmp(item, packet, icmp), to);
+        self.kept += usize::from(flow.take(Kept::icmp(item, packet, icmp), to));
         self.queues.renew(slot, flow.due_after(item.at), before, flow);
+        self.make_room();
     }
 
-    /// Time goes on: what has been quiet for long enough is decided.
-    fn pass(&mut self, at: u64) {
+    /// Time goes on: what has been quiet for long enough is decided. Whether there was any such.
+    fn pass(&mut self, at: u64) -> bool {
         self.now = self.now.max(at);
+        let mut was_due = false;
         while let Some(slot) = self.queues.next_unwatched(self.now, &mut self.table) {
-            unwatch(&self.watch, self.table.flow_mut(slot));
+            unwatch(&mut self.unwatched, self.table.flow_mut(slot));
+            was_due = true;
         }
         while let Some(slot) = self.queues.next_due(self.now, &self.table) {
             let flow = self.table.remove(slot);
             self.ready_with(flow, Ending::Decided);
+            was_due = true;
+        }
+        was_due
+    }
+
+    /// Gives up openings of which nothing has come for longest, as long as there is too much.
+    fn make_room(&mut self) {
+        while self.table.len() > self.most || self.kept > self.most.saturating_mul(KEPT_EACH) {
+            let Some(slot) = self.queues.quietest(&self.table) else { return };
+            let flow = self.table.remove(slot);
+            let ending = if flow.has_end() { Ending::Decided } else { Ending::Unfinished };
+            self.unfinished += u64::from(ending == Ending::Unfinished);
+            self.ready_with(flow, ending);
         }
     }
 
-    /// Gives up the opening of which nothing has come for longest.
-    fn evict(&mut self) {
-        let Some(slot) = self.queues.quietest(&self.table) else { return };
-        let flow = self.table.remove(slot);
-        let ending = if flow.has_end() { Ending::Decided } else { Ending::Unfinished };
-        self.unfinished += u64::from(ending == Ending::Unfinished);
-        self.ready_with(flow, ending);
-    }
-
     fn ready_with(&mut self, mut flow: Flow, ending: Ending) {
-        unwatch(&self.watch, &mut flow);
+        unwatch(&mut self.unwatched, &mut flow);
+        self.kept -= flow.kept();
         let related = if flow.may_be_related() {
             self.recent.of(flow.a(), flow.b(), flow.key.interface)
         } else {
@@ -234,12 +261,15 @@ impl Openings {
     }
 }
 
+/// Packets for each of the most openings: where that many are under way, most have sent a SYN or two.
+const KEPT_EACH: usize = 2;
+
 /// As many as are decided at a time.
 const MOST_SPARE: usize = 1_024;
 
-fn unwatch(watch: &Watch, flow: &mut Flow) {
+fn unwatch(unwatched: &mut Vec<u64>, flow: &mut Flow) {
     if std::mem::replace(&mut flow.is_watched, false) {
-        watch.remove(flow.hash);
+        unwatched.push(flow.hash);
     }
 }
 

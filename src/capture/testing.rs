@@ -1,8 +1,6 @@
 //! Openings out of traces as text, by the same way as those out of captures.
 
-use std::sync::Arc;
-
-use super::{Batch, Frame, Opening, Openings, Screen, Watch};
+use super::{Batch, Frame, Opening, Openings, Screen};
 use crate::wire::{self, Packet};
 
 /// The openings of these packets, each at so many milliseconds.
@@ -21,9 +19,17 @@ pub fn openings_of_at_most(most: usize, packets: &[(u64, String)]) -> Vec<Openin
 
 /// The openings of packets, each at so many nanoseconds, that came in or left, if that is known.
 pub fn openings_in(most: usize, packets: &[(u64, Option<bool>, Packet)]) -> Vec<Opening> {
-    let watch = Arc::new(Watch::default());
-    let mut openings = Openings::new(most, Arc::clone(&watch));
-    let mut screen = Screen::new(watch);
+    openings_watched(most, packets, |_| ())
+}
+
+/// The same, with a look at what is under way after each packet.
+pub fn openings_watched(
+    most: usize,
+    packets: &[(u64, Option<bool>, Packet)],
+    mut look: impl FnMut(&Openings),
+) -> Vec<Opening> {
+    let mut openings = Openings::new(most);
+    let mut screen = Screen::new();
     let mut batch = Batch::default();
     let mut decided = Vec::new();
     for (place, (at, inbound, packet)) in packets.iter().enumerate() {
@@ -39,8 +45,9 @@ pub fn openings_in(most: usize, packets: &[(u64, Option<bool>, Packet)]) -> Vec<
             length: octets.len(),
         };
         screen.take(&frame, &mut batch);
-        openings.take(&batch);
-        batch.clear();
+        openings.take(&mut batch);
+        look(&openings);
+        screen.take_back(&mut batch);
         decided.extend(std::iter::from_fn(|| openings.decided()));
     }
     let last = packets.iter().map(|(at, ..)| at + 1_000_000_000).max();

@@ -235,13 +235,13 @@ impl Flow {
         flow
     }
 
-    /// Takes a packet that came from there.
-    pub fn take(&mut self, mut kept: Kept, from: End) {
+    /// Takes a packet that came from there; whether it is kept.
+    pub fn take(&mut self, mut kept: Kept, from: End) -> bool {
         kept.from_a = from == self.a;
         self.has_syn_ack |= kept.is_syn_ack();
         self.has_reset |= kept.flags & RST != 0;
         if self.phase == Phase::Settled && kept.flags & SYN == 0 {
-            return;
+            return false;
         }
         self.is_heard[usize::from(kept.from_a)] |= kept.flags & (SYN | RST | ACK) == ACK;
         self.has_use |= kept.is_of_use();
@@ -249,11 +249,18 @@ impl Flow {
         if self.has_syn_ack && self.is_heard == [true; 2] && self.has_use {
             self.phase = Phase::Settled;
         }
-        if self.packets.len() < MOST_PACKETS {
+        let is_kept = self.packets.len() < MOST_PACKETS;
+        if is_kept {
             self.packets.push(kept);
         } else {
             self.left_out += 1;
         }
+        is_kept
+    }
+
+    /// How many packets are kept of it.
+    pub fn kept(&self) -> usize {
+        self.packets.len()
     }
 
     /// Whether a segment begins another connection between the same endpoints: this one was of use, and
