@@ -6,7 +6,9 @@ mod flow;
 mod recent;
 mod table;
 
+use std::cmp::Reverse;
 use std::collections::VecDeque;
+use std::hint::black_box;
 
 pub use flow::{Ending, Kept, Opening};
 pub use recent::Call;
@@ -22,6 +24,8 @@ use table::{Key, Table};
 /// The openings of a capture. Hand in its packets, and take out what is decided.
 #[derive(Debug)]
 pub struct Openings {
+    /// What was seen of the next few packets.
+    looked: Vec<Looked>,
     /// What the batches have yet to take back to the [`Screen`](super::Screen).
     unwatched: Vec<u64>,
     table: Table,
@@ -29,6 +33,8 @@ pub struct Openings {
     /// Who called whom of late: a punch that aims at the wrong port is two connections.
     recent: Recent,
     ready: VecDeque<Opening>,
+    /// Once the capture has ended: who is left, the last first.
+    left: Vec<u32>,
     /// Room for the packets of openings to come.
     spare: Vec<Vec<Kept>>,
     strays: u64,
@@ -45,11 +51,13 @@ impl Openings {
     /// all.
     pub fn new(most: usize) -> Self {
         Self {
+            looked: Vec::new(),
             unwatched: Vec::new(),
             table: Table::default(),
             queues: Queues::default(),
             recent: Recent::default(),
             ready: VecDeque::new(),
+            left: Vec::new(),
             spare: Vec::new(),
             strays: 0,
             unfinished: 0,
@@ -61,14 +69,32 @@ impl Openings {
 
     /// Takes packets. The batch is to go back to whoever picked them out.
     pub fn take(&mut self, batch: &mut Batch) {
-        for item in &batch.items {
-            let packet = batch.packet(item);
-            match glance(packet) {
-                Glance::Tcp(seen) => self.take_segment(item, packet, seen),
-                _ => self.take_icmp(item, packet),
+        let mut looked = std::mem::take(&mut self.looked);
+        for items in batch.items.chunks(AHEAD) {
+            looked.extend(items.iter().map(|item| self.look(item, batch.packet(item))));
+            for (item, looked) in items.iter().zip(looked.drain(..)) {
+                match looked {
+                    Looked::Segment(seen, hash, key) => {
+                        self.take_segment(item, batch.packet(item), seen, hash, key);
+                    }
+                    Looked::Other => self.take_icmp(item, batch.packet(item)),
+                }
             }
         }
+        self.looked = looked;
         batch.unwatched.append(&mut self.unwatched);
+    }
+
+    /// Looks at a packet, and at its flow: what is neither in this core's cache comes there for several
+    /// packets at a time, which takes no longer than for one.
+    #[inline]
+    fn look(&self, item: &Item, packet: &[u8]) -> Looked {
+        let Glance::Tcp(seen) = glance(packet) else { return Looked::Other };
+        let key = Key { ends: Ends::of(seen.source, seen.destination), interface: item.interface };
+        let hash = glance::hash(seen.source, seen.destination) ^ salt(item.interface);
+        let slot = self.table.find(hash, key);
+        black_box(slot.and_then(|slot| self.table.flow(slot)).and_then(Flow::last_frame));
+        Looked::Segment(seen, hash, key)
     }
 
     /// So much time has passed, with or without packets that may matter: what has been quiet for long
@@ -80,6 +106,12 @@ impl Openings {
 
     /// What is decided by now: an opening once nothing of it has come for a while.
     pub fn decided(&mut self) -> Option<Opening> {
+        if self.ready.is_empty() {
+            // One after the other: all at once would take as much memory again.
+            let slot = self.left.pop()?;
+            let flow = self.table.remove(slot);
+            self.ready_with(flow, Ending::CaptureEnded);
+        }
         self.ready.pop_front()
     }
 
@@ -92,14 +124,13 @@ impl Openings {
         }
     }
 
-    /// The capture has ended, then: all that is left is decided, in the order in which it began.
+    /// The capture has ended, then, and no packets come any more: all that is left is decided, in the
+    /// order in which it began.
     pub fn end(&mut self, last: u64) {
         self.now = self.now.max(last);
-        let mut left: Vec<_> = self.table.drain().collect();
-        left.sort_by_key(Flow::first_frame);
-        for flow in left {
-            self.ready_with(flow, Ending::CaptureEnded);
-        }
+        let table = &self.table;
+        self.left = table.slots().collect();
+        self.left.sort_by_key(|slot| Reverse(table.flow(*slot).map(Flow::first_frame)));
     }
 
     /// How many resets and ICMP errors there were of connections whose opening is not in the capture.
@@ -122,9 +153,7 @@ impl Openings {
         self.kept
     }
 
-    fn take_segment(&mut self, item: &Item, packet: &[u8], seen: Segment) {
-        let key = Key { ends: Ends::of(seen.source, seen.destination), interface: item.interface };
-        let hash = glance::hash(seen.source, seen.destination) ^ salt(item.interface);
+    fn take_segment(&mut self, item: &Item, packet: &[u8], seen: Segment, hash: u64, key: Key) {
         let is_syn = seen.flags & SYN != 0;
         let mut slot = self.table.find(hash, key);
         // Which other packets come depends on how late the watch is, what is made of them must not: one
@@ -260,6 +289,16 @@ impl Openings {
         self.ready.push_back(Opening { heard, ..opening });
     }
 }
+
+/// A packet at a glance, and by what its flow is found.
+#[derive(Debug)]
+enum Looked {
+    Segment(Segment, u64, Key),
+    Other,
+}
+
+/// So many that the first is still in the cache when its turn comes.
+const AHEAD: usize = 16;
 
 /// Packets for each of the most openings: where that many are under way, most have sent a SYN or two.
 const KEPT_EACH: usize = 2;

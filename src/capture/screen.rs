@@ -238,10 +238,10 @@ impl Default for Screen {
 }
 
 /// How many openings are under way in each bucket, and how many SYNs are on their way to whoever knows
-/// whether they begin one.
+/// whether they begin one. Octets, since each packet looks up one: as many as stay in a core's own cache.
 #[derive(Debug)]
 struct Watch {
-    buckets: Box<[u32]>,
+    buckets: Box<[u8]>,
 }
 
 impl Watch {
@@ -254,12 +254,17 @@ impl Watch {
         self.buckets[self.bucket(hash)] != 0
     }
 
+    /// What is too many to be counted stays: all packets of that bucket are then looked at.
     fn add(&mut self, hash: u64) {
-        self.buckets[self.bucket(hash)] += 1;
+        let count = &mut self.buckets[self.bucket(hash)];
+        *count = count.saturating_add(1);
     }
 
     fn remove(&mut self, hash: u64) {
-        self.buckets[self.bucket(hash)] -= 1;
+        let count = &mut self.buckets[self.bucket(hash)];
+        if *count < u8::MAX {
+            *count -= 1;
+        }
     }
 
     #[inline]

@@ -194,8 +194,8 @@ pub struct Flow {
     /// Until when, if no SYN comes.
     pub watched_until: u64,
     pub has_watch_entry: bool,
-    a: End,
-    b: End,
+    /// Which of the ends is a.
+    a_is_low: bool,
     packets: Vec<Kept>,
     left_out: u64,
     has_syn_ack: bool,
@@ -208,10 +208,7 @@ pub struct Flow {
 impl Flow {
     /// `packets` is to be empty, and may have room.
     pub fn begin(hash: u64, key: Key, seen: Segment, first: Kept, packets: Vec<Kept>) -> Self {
-        let (a, b) = match first.is_bare_syn() {
-            true => (seen.source, seen.destination),
-            false => (seen.destination, seen.source),
-        };
+        let a = if first.is_bare_syn() { seen.source } else { seen.destination };
         let mut flow = Self {
             hash,
             key,
@@ -222,8 +219,7 @@ impl Flow {
             is_watched: true,
             watched_until: 0,
             has_watch_entry: false,
-            a,
-            b,
+            a_is_low: key.ends.end(true) == a,
             packets,
             left_out: 0,
             has_syn_ack: false,
@@ -237,7 +233,7 @@ impl Flow {
 
     /// Takes a packet that came from there; whether it is kept.
     pub fn take(&mut self, mut kept: Kept, from: End) -> bool {
-        kept.from_a = from == self.a;
+        kept.from_a = from == self.a();
         self.has_syn_ack |= kept.is_syn_ack();
         self.has_reset |= kept.flags & RST != 0;
         if self.phase == Phase::Settled && kept.flags & SYN == 0 {
@@ -298,11 +294,15 @@ impl Flow {
     }
 
     pub const fn a(&self) -> End {
-        self.a
+        self.key.ends.end(self.a_is_low)
     }
 
     pub const fn b(&self) -> End {
-        self.b
+        self.key.ends.end(!self.a_is_low)
+    }
+
+    pub fn last_frame(&self) -> Option<u64> {
+        self.packets.last().map(|kept| kept.frame)
     }
 
     pub fn first_frame(&self) -> u64 {
@@ -311,8 +311,8 @@ impl Flow {
 
     pub fn into_opening(self, ending: Ending, related: Vec<Call>, decided_at: u64) -> Opening {
         Opening {
-            a: self.a.endpoint(),
-            b: self.b.endpoint(),
+            a: self.a().endpoint(),
+            b: self.b().endpoint(),
             interface: self.key.interface,
             packets: self.packets,
             left_out: self.left_out,

@@ -82,7 +82,8 @@ struct Newest {
 impl Newest {
     fn put(&mut self, end: End, seen: Seen) {
         if self.young.len() >= MOST {
-            self.old = std::mem::take(&mut self.young);
+            std::mem::swap(&mut self.old, &mut self.young);
+            self.young.clear();
         }
         if let Some(entry) = self.young.find_mut(hash(end), |(other, _)| *other == end) {
             entry.1 = seen;
@@ -109,7 +110,8 @@ struct Ttls {
 impl Ttls {
     fn put(&mut self, from: End, ttl: u8) {
         if self.young.len() >= MOST {
-            self.old = std::mem::take(&mut self.young);
+            std::mem::swap(&mut self.old, &mut self.young);
+            self.young.clear();
         }
         let host = from.host();
         if let Some(entry) = self.young.find_mut(hash(host), |(other, _)| *other == host) {
