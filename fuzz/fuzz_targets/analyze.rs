@@ -17,6 +17,10 @@ fuzz_target!(|octets: &[u8]| {
         if opening.is_plain() {
             assert!(!connection.is_noteworthy(), "{connection:?}");
         }
+    }
+    // Reports take longer than all else, and are much alike.
+    if let Some(opening) = whole.get(cut % whole.len().max(1)) {
+        let connection = explain(opening, 1, 1);
         report::connection_json(&connection);
         report::connection_text(&connection, 80);
     }
