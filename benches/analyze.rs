@@ -57,7 +57,7 @@ fn comparison(is_full: bool) -> Comparison {
             whole: of(520_000, 92, 0),
             sample: of(40_000, 92, 0),
             flood: of(20_000, 40, 5_000_000),
-            rounds: 7,
+            rounds: 5,
             rounds_of_sample: 3,
         }
     } else {

@@ -53,7 +53,7 @@ pub fn run(comparison: &Comparison) {
         race(&all, file, truth.packets, comparison.rounds_of_sample)
     });
     capture("flood", &place, comparison.flood, |file, truth| {
-        race(&[us(), listing()], file, truth.packets, comparison.rounds)
+        race(&[us()], file, truth.packets, comparison.rounds_of_sample)
     });
 }
 
