@@ -57,16 +57,18 @@ fn comparison(is_full: bool) -> Comparison {
             whole: of(520_000, 92, 0),
             sample: of(40_000, 92, 0),
             flood: of(20_000, 40, 5_000_000),
-            rounds: 5,
+            rounds: 11,
             rounds_of_sample: 3,
+            rounds_of_tcptrace: 3,
         }
     } else {
         Comparison {
             whole: of(40_000, 40, 0),
             sample: of(4_000, 40, 0),
             flood: of(2_000, 40, 500_000),
-            rounds: 3,
+            rounds: 5,
             rounds_of_sample: 2,
+            rounds_of_tcptrace: 2,
         }
     }
 }

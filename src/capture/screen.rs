@@ -287,3 +287,20 @@ const BUCKETS: usize = 1 << 16;
 
 /// Both headers with their options, and what an ICMP error quotes; IPv6 extension headers beside.
 const LONGEST_HEADERS: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_given_back_is_watched_no_more_unless_it_was_too_many_to_count() {
+        for (count, is_watched) in [(1, false), (254, false), (255, true), (1_000, true)] {
+            let mut watch = Watch::of(16);
+            assert!(!watch.has(9));
+            (0..count).for_each(|_| watch.add(9));
+            assert!(watch.has(9));
+            (0..count).for_each(|_| watch.remove(9));
+            assert_eq!(watch.has(9), is_watched, "{count}");
+        }
+    }
+}

@@ -53,7 +53,10 @@ impl Opening {
             let is_last = kept.flags & (SYN | ACK) == ACK && kept.from_a;
             is_last && kept.ack == answer.seq.wrapping_add(1)
         };
+        // Of what is out of order, somebody has to say what came first.
+        let is_in_order = self.packets.is_sorted_by_key(|kept| kept.at);
         begins
+            && is_in_order
             && self.left_out == 0
             && self.packets.iter().all(fits)
             && self.packets.iter().any(completes)

@@ -27,6 +27,15 @@ fn a_handshake_is_one_plain_opening() {
 }
 
 #[test]
+fn a_handshake_whose_times_go_backwards_is_not_plain() {
+    let mut packets = handshake();
+    packets.iter_mut().for_each(|(at, _)| *at += 1_000);
+    assert!(openings_of(&packets)[0].is_plain());
+    packets[2].0 = 0;
+    assert!(!openings_of(&packets)[0].is_plain());
+}
+
+#[test]
 fn data_of_a_connection_that_stands_is_passed_over() {
     let mut packets = handshake();
     packets.push((25, line(B, A, "P. 301:401(100) ack 101")));
