@@ -46,12 +46,14 @@ impl Opening {
             SYN_ACK => kept.frame == answer.frame,
             // What came before it answers another, which was not captured.
             ACK if kept.frame < answer.frame => false,
-            ACK => kept.from_a || kept.seq.wrapping_sub(answer.seq) < BEGINNING,
+            ACK if kept.from_a => kept.seq.wrapping_sub(syn.seq) < BEGINNING,
+            ACK => kept.seq.wrapping_sub(answer.seq) < BEGINNING,
             _ => false,
         };
         let completes = |kept: &Kept| {
             let is_last = kept.flags & (SYN | ACK) == ACK && kept.from_a;
-            is_last && kept.ack == answer.seq.wrapping_add(1)
+            let numbers = (answer.ack, answer.seq.wrapping_add(1));
+            is_last && (kept.seq, kept.ack) == numbers
         };
         // Of what is out of order, somebody has to say what came first.
         let is_in_order = self.packets.is_sorted_by_key(|kept| kept.at);

@@ -36,6 +36,17 @@ fn a_handshake_whose_times_go_backwards_is_not_plain() {
 }
 
 #[test]
+fn a_handshake_that_ends_with_a_number_from_elsewhere_is_not_plain() {
+    let mut packets = handshake();
+    for (number, is_plain) in
+        [("101:101", true), ("102:102", false), ("536879913:536879913", false)]
+    {
+        packets[2].1 = line(A, B, &format!(". {number}(0) ack 301"));
+        assert_eq!(openings_of(&packets)[0].is_plain(), is_plain, "{number}");
+    }
+}
+
+#[test]
 fn data_of_a_connection_that_stands_is_passed_over() {
     let mut packets = handshake();
     packets.push((25, line(B, A, "P. 301:401(100) ack 101")));
