@@ -88,13 +88,13 @@ fn a_capture_that_grows_while_it_is_read_is_read_as_far_as_it_is() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("growing.pcap");
     let mut file = File::create(&path).unwrap();
-    file.write_all(&capture(5_000)).unwrap();
+    file.write_all(&capture(500)).unwrap();
     let is_enough = AtomicBool::new(false);
     let runs: Vec<Output> = thread::scope(|scope| {
         let writer = scope.spawn(|| {
             // Bounded, should the other thread fail.
             for number in 0..20_000 {
-                let frame = frames(5_000 + number, 1);
+                let frame = frames(500 + number, 1);
                 let (some, rest) = frame.split_at(7);
                 file.write_all(some).unwrap();
                 file.write_all(rest).unwrap();
@@ -103,13 +103,13 @@ fn a_capture_that_grows_while_it_is_read_is_read_as_far_as_it_is() {
                 }
             }
         });
-        let runs = (0..10).map(|_| tool(&["--json"]).arg(&path).output().unwrap()).collect();
+        let runs = (0..3).map(|_| tool(&["--json"]).arg(&path).output().unwrap()).collect();
         is_enough.store(true, Ordering::Relaxed);
         writer.join().unwrap();
         runs
     });
     for output in runs {
-        assert!(answer(&output)["tally"]["connections"].as_u64().unwrap() >= 5_000);
+        assert!(answer(&output)["tally"]["connections"].as_u64().unwrap() >= 500);
         for warning in warnings(&output) {
             assert!(warning.ends_with("the file ends inside a frame\n"), "{warning}");
         }

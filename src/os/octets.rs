@@ -40,7 +40,7 @@ impl Octets {
             }
             None => (Box::new(io::stdin()), is_live(io::stdin())),
         };
-        let source = unpacked(source).map_err(|why| Error::kernel("read", &what, why))?;
+        let source = unpacked(source).map_err(|why| unreadable(&what, why))?;
         Ok(Self { what, source, is_live, buffer: vec![0; ROOM + PIECE], from: ROOM, to: ROOM })
     }
 
@@ -75,7 +75,7 @@ impl Octets {
                     return Ok(length > 0);
                 }
                 Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
-                Err(why) => return Err(Error::kernel("read", &self.what, why)),
+                Err(why) => return Err(unreadable(&self.what, why)),
             }
         }
     }
@@ -85,6 +85,11 @@ impl fmt::Debug for Octets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Octets").field("what", &self.what).finish_non_exhaustive()
     }
+}
+
+fn unreadable(what: &str, why: io::Error) -> Error {
+    let hint = "copy the file again; gzip -t tells whether a packed one is whole";
+    Error::kernel("read", what, why).with_hint(hint)
 }
 
 /// Of a file all octets are there, or as good as.
