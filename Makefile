@@ -10,6 +10,9 @@ TEST_PACKAGES := iproute2 nftables tshark python3 procps coturn libre-dev openss
 # For one test; where a distribution has no such packages, it is skipped.
 BROWSER_PACKAGES := chromium chromium-driver
 
+# What captures are read with beside `analyze`; one that is missing is skipped, aloud.
+BENCH_PACKAGES := tcpdump tcptrace tshark
+
 # Each part says how long it took.
 define part
 	@echo "== $(1)"; begun=$$(date +%s); $(2) && echo "== $(1): $$(($$(date +%s) - begun)) s"
@@ -35,6 +38,7 @@ prove: build-packages test-packages
 	scripts/prove
 
 bench: build-packages
+	@scripts/install $(BENCH_PACKAGES) || echo "== not all of these are here: $(BENCH_PACKAGES)"
 	$(CARGO) bench --locked
 
 # Feeds whatever reads what others sent with octets that nobody would send, for a minute each.

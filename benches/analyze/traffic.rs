@@ -24,6 +24,11 @@ pub struct Truth {
     pub packets: u64,
     pub octets: u64,
     pub connections: u64,
+    /// SYNs of a flood among them, each of which is a connection; they have no outcome here, since that
+    /// depends on whether there is room to wait for one.
+    pub flood: u64,
+    /// All SYNs of the connections beside these that nobody answers.
+    pub silent_syns: u64,
     /// By the names that `analyze --json` has.
     pub outcomes: BTreeMap<String, u64>,
     pub openings: BTreeMap<String, u64>,
@@ -46,6 +51,13 @@ struct Flow {
     numbers: [u32; 2],
     step: u32,
     data: u32,
+}
+
+/// As many octets as its capture has at most, nearly.
+pub fn octets_at_most(traffic: Traffic) -> u64 {
+    // On average, half as much data as there may be; and the one that goes on and on.
+    let packets = 10 + u64::from(traffic.most_data) / 2;
+    u64::from(traffic.connections) * packets * 112 + u64::from(traffic.flood) * 96 + (10 << 20)
 }
 
 /// Writes a capture in classic pcap, 96 octets of each packet at most, and tells what is in it.
@@ -111,8 +123,14 @@ fn count(truth: &mut Truth, kind: Kind) {
         Kind::Plain => ("open", Some("three-way-or-half-crossed")),
         Kind::Crossed => ("open", Some("crossed")),
         Kind::Refused => ("refused", None),
-        Kind::Silent => ("timed-out", None),
-        Kind::Flood => ("silent", None),
+        Kind::Silent => {
+            truth.silent_syns += u64::from(SYNS_OF_SILENT);
+            ("timed-out", None)
+        }
+        Kind::Flood => {
+            truth.flood += 1;
+            return;
+        }
     };
     *truth.outcomes.entry(outcome.to_owned()).or_default() += 1;
     if let Some(opening) = opening {
@@ -164,7 +182,7 @@ fn step(
     match (flow.kind, step) {
         (_, 0) => send(true, SYN, a, 0, 0)?,
         (Kind::Flood, _) => return Ok(None),
-        (Kind::Silent, 1..4) => send(true, SYN, a, 0, 0)?,
+        (Kind::Silent, 1..SYNS_OF_SILENT) => send(true, SYN, a, 0, 0)?,
         (Kind::Silent, _) => return Ok(None),
         (Kind::Refused, 1) => send(false, RST | ACK, 0, a1, 0)?,
         (Kind::Refused, _) => return Ok(None),
@@ -255,6 +273,9 @@ const FIN: u8 = 1;
 const SYN: u8 = 2;
 const RST: u8 = 4;
 const ACK: u8 = 16;
+
+/// Then it gives up.
+const SYNS_OF_SILENT: u32 = 4;
 
 /// More than a capture has room for.
 const ENDLESS: u32 = 1 << 30;

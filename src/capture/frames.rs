@@ -7,7 +7,7 @@
 mod classic;
 mod sections;
 
-use std::fmt;
+use std::{fmt, io};
 
 use classic::Classic;
 use sections::Sections;
@@ -88,6 +88,10 @@ pub enum FlawKind {
     BadBlock,
     /// A frame names an interface that was not described.
     NoInterface(u32),
+    /// More interfaces are described than any file has.
+    TooManyInterfaces,
+    /// Its octets cannot be had, or not be unpacked.
+    Unreadable(io::ErrorKind),
 }
 
 impl Frames {
@@ -123,6 +127,11 @@ impl Frames {
             (Some(_), _) => FlawKind::CutShort,
         };
         Some(Flaw { offset: self.offset, what })
+    }
+
+    /// What is wrong with a file of which no more octets can be had.
+    pub const fn fail(&self, why: io::ErrorKind) -> Flaw {
+        Flaw { offset: self.offset, what: FlawKind::Unreadable(why) }
     }
 
     /// The names of the interfaces, in order, where the file has names.
@@ -186,6 +195,14 @@ impl fmt::Display for FlawKind {
             Self::TooLong(length) => write!(f, "a frame claims to have {length} octets"),
             Self::BadBlock => f.write_str("a block's lengths or options make no sense"),
             Self::NoInterface(id) => write!(f, "interface {id} is not described"),
+            Self::TooManyInterfaces => f.write_str("too many interfaces are described"),
+            Self::Unreadable(io::ErrorKind::UnexpectedEof) => {
+                f.write_str("the packed file is cut short")
+            }
+            Self::Unreadable(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) => {
+                f.write_str("what follows cannot be unpacked")
+            }
+            Self::Unreadable(why) => write!(f, "what follows cannot be read: {why}"),
         }
     }
 }

@@ -28,7 +28,7 @@ pub use error::{Error, Problem};
 pub use frames::{Flaw, FlawKind, Frame, Frames, Next};
 pub use openings::{Burst, Call, Ending, Hearsay, Kept, Opening, Openings};
 pub use read::read;
-pub use screen::{Batch, Screen, Surveyed, Watch};
+pub use screen::{Batch, Screen, Surveyed};
 pub use write::write;
 
 /// What an evidence file holds.
@@ -87,6 +87,30 @@ mod tests {
         let mut evidence = Evidence::default();
         evidence.run.facts.push((Instant::START, Fact::Trouble(Trouble::Host { what })));
         assert_eq!(read(&write(&evidence, &|_| None)), Ok(evidence));
+    }
+
+    #[test]
+    fn a_time_beyond_all_that_can_be_written_is_the_last_that_can() {
+        let packet = "192.0.2.1:1 > 192.0.2.2:2 S 1:1(0) win 9 ttl 6 id 5";
+        let record = Record {
+            at: Instant::from_nanos(5_000_000_000_000),
+            place: Place::Prober,
+            inbound: true,
+            probe: None,
+            volley: None,
+            packet: packet.parse().expect("a packet"),
+        };
+        let mut evidence =
+            Evidence { started: Duration::from_secs(1_700_000_000), ..Default::default() };
+        evidence.run.trace.push(record);
+        let mut octets = write(&evidence, &|_| None);
+        // The option of the timestamps' resolution, from nanoseconds to seconds.
+        let resolution = [9, 0, 1, 0, 9];
+        let at = octets.windows(5).position(|part| part == resolution).expect("an interface");
+        octets[at + 4] = 0;
+        let read_once = read(&octets).expect("a capture");
+        assert!(read_once.run.trace[0].at > Instant::from_nanos(10_000_000_000_000_000_000));
+        assert_eq!(read(&write(&read_once, &|_| None)), Ok(read_once));
     }
 
     #[test]

@@ -7,14 +7,15 @@ mod kept;
 mod recent;
 mod table;
 
+use std::cmp::Reverse;
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::hint::black_box;
 
 pub use flow::{Ending, Opening};
 pub use kept::Kept;
 pub use recent::{Burst, Call, Hearsay};
 
-use super::screen::{Batch, Item, Watch, salt};
+use super::screen::{Batch, Item, salt};
 use crate::wire::decode_lax;
 use crate::wire::glance::{self, Ends, Glance, RST, SYN, Segment, glance};
 use due::Queues;
@@ -25,48 +26,77 @@ use table::{Key, Table};
 /// The openings of a capture. Hand in its packets, and take out what is decided.
 #[derive(Debug)]
 pub struct Openings {
-    watch: Arc<Watch>,
+    /// What was seen of the next few packets.
+    looked: Vec<Looked>,
+    /// What the batches have yet to take back to the [`Screen`](super::Screen).
+    unwatched: Vec<u64>,
     table: Table,
     queues: Queues,
     /// Who called whom of late: a punch that aims at the wrong port is two connections.
     recent: Recent,
     ready: VecDeque<Opening>,
+    /// Once the capture has ended: who is left, the last first.
+    left: Vec<u32>,
     /// Room for the packets of openings to come.
     spare: Vec<Vec<Kept>>,
     strays: u64,
     unfinished: u64,
     most: usize,
+    /// Packets of all openings under way.
+    kept: usize,
     /// The latest time of a packet.
     now: u64,
 }
 
 impl Openings {
-    /// No openings yet, of which at most so many may be under way at once. Whoever hands in the packets
-    /// has the other half of the watch.
-    pub fn new(most: usize, watch: Arc<Watch>) -> Self {
+    /// No openings yet, of which at most so many may be under way at once, with twice as many packets in
+    /// all.
+    pub fn new(most: usize) -> Self {
         Self {
-            watch,
+            looked: Vec::new(),
+            unwatched: Vec::new(),
             table: Table::default(),
             queues: Queues::default(),
             recent: Recent::default(),
             ready: VecDeque::new(),
+            left: Vec::new(),
             spare: Vec::new(),
             strays: 0,
             unfinished: 0,
             most,
+            kept: 0,
             now: 0,
         }
     }
 
-    /// Takes packets.
-    pub fn take(&mut self, batch: &Batch) {
-        for item in &batch.items {
-            let packet = batch.packet(item);
-            match glance(packet) {
-                Glance::Tcp(seen) => self.take_segment(item, packet, seen),
-                _ => self.take_icmp(item, packet),
+    /// Takes packets. The batch is to go back to whoever picked them out.
+    pub fn take(&mut self, batch: &mut Batch) {
+        let mut looked = std::mem::take(&mut self.looked);
+        for items in batch.items.chunks(AHEAD) {
+            looked.extend(items.iter().map(|item| self.look(item, batch.packet(item))));
+            for (item, looked) in items.iter().zip(looked.drain(..)) {
+                match looked {
+                    Looked::Segment(seen, hash, key) => {
+                        self.take_segment(item, batch.packet(item), seen, hash, key);
+                    }
+                    Looked::Other => self.take_icmp(item, batch.packet(item)),
+                }
             }
         }
+        self.looked = looked;
+        batch.unwatched.append(&mut self.unwatched);
+    }
+
+    /// Looks at a packet, and at its flow: what is neither in this core's cache comes there for several
+    /// packets at a time, which takes no longer than for one.
+    #[inline]
+    fn look(&self, item: &Item, packet: &[u8]) -> Looked {
+        let Glance::Tcp(seen) = glance(packet) else { return Looked::Other };
+        let key = Key { ends: Ends::of(seen.source, seen.destination), interface: item.interface };
+        let hash = glance::hash(seen.source, seen.destination) ^ salt(item.interface);
+        let slot = self.table.find(hash, key);
+        black_box(slot.and_then(|slot| self.table.flow(slot)).and_then(Flow::last_frame));
+        Looked::Segment(seen, hash, key)
     }
 
     /// So much time has passed, with or without packets that may matter: what has been quiet for long
@@ -78,6 +108,12 @@ impl Openings {
 
     /// What is decided by now: an opening once nothing of it has come for a while.
     pub fn decided(&mut self) -> Option<Opening> {
+        if self.ready.is_empty() {
+            // One after the other: all at once would take as much memory again.
+            let slot = self.left.pop()?;
+            let flow = self.table.remove(slot);
+            self.ready_with(flow, Ending::CaptureEnded);
+        }
         self.ready.pop_front()
     }
 
@@ -90,14 +126,13 @@ impl Openings {
         }
     }
 
-    /// The capture has ended, then: all that is left is decided, in the order in which it began.
+    /// The capture has ended, then, and no packets come any more: all that is left is decided, in the
+    /// order in which it began.
     pub fn end(&mut self, last: u64) {
         self.now = self.now.max(last);
-        let mut left: Vec<_> = self.table.drain().collect();
-        left.sort_by_key(Flow::first_frame);
-        for flow in left {
-            self.ready_with(flow, Ending::CaptureEnded);
-        }
+        let table = &self.table;
+        self.left = table.slots().collect();
+        self.left.sort_by_key(|slot| Reverse(table.flow(*slot).map(Flow::first_frame)));
     }
 
     /// How many resets and ICMP errors there were of connections whose opening is not in the capture.
@@ -110,23 +145,35 @@ impl Openings {
         self.unfinished
     }
 
-    fn take_segment(&mut self, item: &Item, packet: &[u8], seen: Segment) {
-        let key = Key { ends: Ends::of(seen.source, seen.destination), interface: item.interface };
-        let hash = glance::hash(seen.source, seen.destination) ^ salt(item.interface);
+    /// How many openings are under way.
+    pub fn under_way(&self) -> usize {
+        self.table.len()
+    }
+
+    /// How many packets are kept of them.
+    pub const fn kept(&self) -> usize {
+        self.kept
+    }
+
+    fn take_segment(&mut self, item: &Item, packet: &[u8], seen: Segment, hash: u64, key: Key) {
         let is_syn = seen.flags & SYN != 0;
+        let mut slot = self.table.find(hash, key);
         // Which other packets come depends on how late the watch is, what is made of them must not: one
         // that is not wanted does not even tell the time.
-        if seen.flags & (SYN | RST) == 0 && !self.wants(hash, key) {
+        let is_wanted = seen.flags & (SYN | RST) != 0 || self.wants(slot);
+        if !is_wanted {
             return;
         }
-        self.pass(item.at);
-        if seen.flags & (SYN | RST) == 0 && !self.wants(hash, key) {
-            return;
+        if self.pass(item.at) {
+            slot = self.table.find(hash, key);
+            if seen.flags & (SYN | RST) == 0 && !self.wants(slot) {
+                return;
+            }
         }
         if is_syn {
             self.recent.heard(seen.source, glance::ttl(packet));
         }
-        match self.table.find(hash, key) {
+        match slot {
             Some(slot) => {
                 let kept = Kept::segment(item, packet, seen);
                 let is_over = self.table.flow_mut(slot).is_over_by(&kept);
@@ -145,10 +192,9 @@ impl Openings {
         }
     }
 
-    /// Whether segments of that connection without SYN and RST are wanted.
-    fn wants(&self, hash: u64, key: Key) -> bool {
-        let flow = self.table.find(hash, key).and_then(|slot| self.table.flow(slot));
-        flow.is_some_and(|flow| flow.is_watched)
+    /// Whether segments of the connection in that slot are wanted that have neither SYN nor RST.
+    fn wants(&self, slot: Option<u32>) -> bool {
+        slot.and_then(|slot| self.table.flow(slot)).is_some_and(|flow| flow.is_watched)
     }
 
     fn go_on(&mut self, slot: u32, kept: Kept, seen: Segment) {
@@ -161,35 +207,37 @@ impl Openings {
                 self.recent.timed(seen.source, since);
             }
         }
-        flow.take(kept, seen.source);
+        self.kept += usize::from(flow.take(kept, seen.source));
         self.queues.renew(slot, flow.due_after(at), before, flow);
         if seen.flags & SYN != 0 {
             // It was counted when it was read; a flow counts once.
             if std::mem::replace(&mut flow.is_watched, true) {
-                self.watch.remove(flow.hash);
+                self.unwatched.push(flow.hash);
             }
             self.queues.watch(slot, at.saturating_add(WATCHED), flow);
         }
         if flow.is_done_for_now(seen.flags & RST != 0) {
-            unwatch(&self.watch, flow);
+            unwatch(&mut self.unwatched, flow);
         }
+        self.make_room();
     }
 
     /// The SYN that begins it counts in the watch from now on as an opening under way.
     fn begin(&mut self, item: &Item, hash: u64, key: Key, seen: Segment, kept: Kept) {
-        if self.table.len() >= self.most {
-            self.evict();
-        }
         let place = match kept.is_bare_syn() {
             true => self.recent.called(seen.source, seen.destination, kept.number(), item),
             false => Place::default(),
         };
-        let room = self.spare.pop().unwrap_or_default();
+        // Of most that are given up in a flood there is one packet.
+        let room = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(1));
+        self.kept += 1;
         let slot = self.table.insert(Flow::begin(hash, key, seen, kept, room));
         let flow = self.table.flow_mut(slot);
         flow.place = place;
         self.queues.begin(slot, flow.due_after(item.at), flow);
         self.queues.watch(slot, item.at.saturating_add(WATCHED), flow);
+        self.queues.tidy(&self.table);
+        self.make_room();
     }
 
     /// An ICMP error is of the connection whose packet it quotes.
@@ -206,33 +254,41 @@ impl Openings {
         };
         let flow = self.table.flow_mut(slot);
         let before = flow.phase;
-        flow.take(Kept::icmp(item, packet, icmp), to);
+        self.kept += usize::from(flow.take(Kept::icmp(item, packet, icmp), to));
         self.queues.renew(slot, flow.due_after(item.at), before, flow);
+        self.make_room();
     }
 
-    /// Time goes on: what has been quiet for long enough is decided.
-    fn pass(&mut self, at: u64) {
+    /// Time goes on: what has been quiet for long enough is decided. Whether there was any such.
+    fn pass(&mut self, at: u64) -> bool {
         self.now = self.now.max(at);
+        let mut was_due = false;
         while let Some(slot) = self.queues.next_unwatched(self.now, &mut self.table) {
-            unwatch(&self.watch, self.table.flow_mut(slot));
+            unwatch(&mut self.unwatched, self.table.flow_mut(slot));
+            was_due = true;
         }
         while let Some(slot) = self.queues.next_due(self.now, &self.table) {
             let flow = self.table.remove(slot);
             self.ready_with(flow, Ending::Decided);
+            was_due = true;
+        }
+        was_due
+    }
+
+    /// Gives up openings of which nothing has come for longest, as long as there is too much.
+    fn make_room(&mut self) {
+        while self.table.len() > self.most || self.kept > self.most.saturating_mul(KEPT_EACH) {
+            let Some(slot) = self.queues.quietest(&self.table) else { return };
+            let flow = self.table.remove(slot);
+            let ending = if flow.has_end() { Ending::Decided } else { Ending::Unfinished };
+            self.unfinished += u64::from(ending == Ending::Unfinished);
+            self.ready_with(flow, ending);
         }
     }
 
-    /// Gives up the opening of which nothing has come for longest.
-    fn evict(&mut self) {
-        let Some(slot) = self.queues.quietest(&self.table) else { return };
-        let flow = self.table.remove(slot);
-        let ending = if flow.has_end() { Ending::Decided } else { Ending::Unfinished };
-        self.unfinished += u64::from(ending == Ending::Unfinished);
-        self.ready_with(flow, ending);
-    }
-
     fn ready_with(&mut self, mut flow: Flow, ending: Ending) {
-        unwatch(&self.watch, &mut flow);
+        unwatch(&mut self.unwatched, &mut flow);
+        self.kept -= flow.kept();
         let related = if flow.may_be_related() {
             self.recent.of(flow.a(), flow.b(), flow.key.interface, flow.began())
         } else {
@@ -245,12 +301,25 @@ impl Openings {
     }
 }
 
+/// A packet at a glance, and by what its flow is found.
+#[derive(Debug)]
+enum Looked {
+    Segment(Segment, u64, Key),
+    Other,
+}
+
+/// So many that the first is still in the cache when its turn comes.
+const AHEAD: usize = 16;
+
+/// Packets for each of the most openings: where that many are under way, most have sent a SYN or two.
+const KEPT_EACH: usize = 2;
+
 /// As many as are decided at a time.
 const MOST_SPARE: usize = 1_024;
 
-fn unwatch(watch: &Watch, flow: &mut Flow) {
+fn unwatch(unwatched: &mut Vec<u64>, flow: &mut Flow) {
     if std::mem::replace(&mut flow.is_watched, false) {
-        watch.remove(flow.hash);
+        unwatched.push(flow.hash);
     }
 }
 

@@ -122,9 +122,9 @@ impl Reader {
         }
     }
 
-    /// A moment of the run, given nanoseconds since 1970.
+    /// A moment of the run, given nanoseconds since 1970; no later than a file of ours can tell.
     fn moment(&self, nanos: u128) -> Instant {
-        let since = nanos.saturating_sub(self.evidence.started.as_nanos());
+        let since = nanos.min(u64::MAX.into()).saturating_sub(self.evidence.started.as_nanos());
         Instant::from_nanos(u64::try_from(since).unwrap_or(u64::MAX))
     }
 }

@@ -1,12 +1,12 @@
 //! The octets of a capture → the few packets of it that may matter to an opening.
 //!
 //! Whether a packet does is told by its flags, or by how many openings are under way among the
-//! connections of its bucket: a count that [`Openings`](super::Openings) keep, and that may be late
-//! without harm, since a packet too many is passed over there. So each may run on a core of its own.
+//! connections of its bucket: SYNs begin to be watched here, and [`Openings`](super::Openings) say with
+//! each batch that they give back which need it no more. That may be late without harm, since a packet
+//! too many is passed over there. So each may run on a core of its own, and they share no memory.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::io;
 
 use super::frames::{Flaw, Frame, Frames, Next};
 use crate::wire::glance::{self, Glance, RST, SYN, glance};
@@ -15,7 +15,7 @@ use crate::wire::glance::{self, Glance, RST, SYN, glance};
 #[derive(Debug)]
 pub struct Screen {
     frames: Frames,
-    watch: Arc<Watch>,
+    watch: Watch,
     surveyed: Surveyed,
     /// The link layer of the last frames, and how many had it.
     link: (i32, u64),
@@ -51,6 +51,9 @@ pub struct Surveyed {
 pub struct Batch {
     pub(super) items: Vec<Item>,
     octets: Vec<u8>,
+    /// On its way back: of each opening that need not be watched any more, and of each SYN that began
+    /// none, the hash.
+    pub(super) unwatched: Vec<u64>,
     /// The latest time of a frame so far, in nanoseconds since 1970, if what comes comes live.
     pub live: Option<u64>,
 }
@@ -72,13 +75,6 @@ impl Batch {
     /// Whether there are so many that they should be handed on.
     pub fn is_full(&self) -> bool {
         self.items.len() >= ENOUGH
-    }
-
-    /// Takes all out of it.
-    pub fn clear(&mut self) {
-        self.live = None;
-        self.items.clear();
-        self.octets.clear();
     }
 
     pub(super) fn packet(&self, item: &Item) -> &[u8] {
@@ -103,10 +99,29 @@ impl Batch {
 }
 
 impl Screen {
-    /// Nothing read yet. Whoever takes the packets has the other half of the watch.
-    pub fn new(watch: Arc<Watch>) -> Self {
-        let (frames, surveyed) = (Frames::default(), Surveyed::default());
-        Self { frames, watch, surveyed, link: (0, 0) }
+    /// Nothing read yet.
+    pub fn new() -> Self {
+        Self::of(BUCKETS)
+    }
+
+    /// The same with at least so many buckets: few let pass more than is needed.
+    pub fn of(buckets: usize) -> Self {
+        Self {
+            frames: Frames::default(),
+            watch: Watch::of(buckets),
+            surveyed: Surveyed::default(),
+            link: (0, 0),
+        }
+    }
+
+    /// Takes back a batch whose packets have been dealt with, and empties it.
+    pub fn take_back(&mut self, batch: &mut Batch) {
+        for hash in batch.unwatched.drain(..) {
+            self.watch.remove(hash);
+        }
+        batch.live = None;
+        batch.items.clear();
+        batch.octets.clear();
     }
 
     /// Reads what it can of these octets. How many are used up: as long as that is less than there are,
@@ -170,6 +185,11 @@ impl Screen {
         }
     }
 
+    /// No more octets can be had, for that reason.
+    pub fn fail(&mut self, why: io::ErrorKind) {
+        self.surveyed.flaw.get_or_insert(self.frames.fail(why));
+    }
+
     /// Whether nothing more can be read.
     pub const fn is_broken(&self) -> bool {
         self.surveyed.flaw.is_some()
@@ -211,38 +231,45 @@ impl Screen {
     }
 }
 
-/// How many openings are under way in each bucket, and how many SYNs are on their way to whoever knows
-/// whether they begin one.
-#[derive(Debug)]
-pub struct Watch {
-    buckets: Box<[AtomicU32]>,
+impl Default for Screen {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
-impl Default for Watch {
-    fn default() -> Self {
-        Self { buckets: (0..BUCKETS).map(|_| AtomicU32::new(0)).collect() }
-    }
+/// How many openings are under way in each bucket, and how many SYNs are on their way to whoever knows
+/// whether they begin one. Octets, since each packet looks up one: as many as stay in a core's own cache.
+#[derive(Debug)]
+struct Watch {
+    buckets: Box<[u8]>,
 }
 
 impl Watch {
+    fn of(buckets: usize) -> Self {
+        Self { buckets: vec![0; buckets.next_power_of_two()].into() }
+    }
+
     #[inline]
     fn has(&self, hash: u64) -> bool {
-        // A count that is late lets pass what is not needed, and the SYN was counted right here.
-        self.bucket(hash).load(Ordering::Relaxed) != 0
+        self.buckets[self.bucket(hash)] != 0
     }
 
-    fn add(&self, hash: u64) {
-        self.bucket(hash).fetch_add(1, Ordering::Relaxed);
+    /// What is too many to be counted stays: all packets of that bucket are then looked at.
+    fn add(&mut self, hash: u64) {
+        let count = &mut self.buckets[self.bucket(hash)];
+        *count = count.saturating_add(1);
     }
 
-    /// An opening needs no watching any more, or a SYN began none.
-    pub(super) fn remove(&self, hash: u64) {
-        self.bucket(hash).fetch_sub(1, Ordering::Relaxed);
+    fn remove(&mut self, hash: u64) {
+        let count = &mut self.buckets[self.bucket(hash)];
+        if *count < u8::MAX {
+            *count -= 1;
+        }
     }
 
     #[inline]
-    fn bucket(&self, hash: u64) -> &AtomicU32 {
-        &self.buckets[(hash >> 24) as usize & (BUCKETS - 1)]
+    fn bucket(&self, hash: u64) -> usize {
+        (hash >> 24) as usize & (self.buckets.len() - 1)
     }
 }
 
@@ -260,3 +287,20 @@ const BUCKETS: usize = 1 << 16;
 
 /// Both headers with their options, and what an ICMP error quotes; IPv6 extension headers beside.
 const LONGEST_HEADERS: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_given_back_is_watched_no_more_unless_it_was_too_many_to_count() {
+        for (count, is_watched) in [(1, false), (254, false), (255, true), (1_000, true)] {
+            let mut watch = Watch::of(16);
+            assert!(!watch.has(9));
+            (0..count).for_each(|_| watch.add(9));
+            assert!(watch.has(9));
+            (0..count).for_each(|_| watch.remove(9));
+            assert_eq!(watch.has(9), is_watched, "{count}");
+        }
+    }
+}

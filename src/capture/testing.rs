@@ -1,8 +1,6 @@
 //! Openings out of traces as text and out of files, by the same way as those out of captures.
 
-use std::sync::Arc;
-
-use super::{Batch, Frame, Frames, Next, Opening, Openings, Screen, Watch};
+use super::{Batch, Frame, Frames, Next, Opening, Openings, Screen};
 use crate::wire::{self, Packet};
 
 /// The openings of these packets, each at so many milliseconds.
@@ -21,13 +19,22 @@ pub fn openings_of_at_most(most: usize, packets: &[(u64, String)]) -> Vec<Openin
 
 /// The openings of packets, each at so many nanoseconds, that came in or left, if that is known.
 pub fn openings_in(most: usize, packets: &[(u64, Option<bool>, Packet)]) -> Vec<Opening> {
+    openings_watched(most, packets, |_| ())
+}
+
+/// The same, with a look at what is under way after each packet.
+pub fn openings_watched(
+    most: usize,
+    packets: &[(u64, Option<bool>, Packet)],
+    look: impl FnMut(&Openings),
+) -> Vec<Opening> {
     let frames = packets.iter().map(|(at, inbound, packet)| {
         let octets = wire::encode(packet);
         let length = octets.len();
         // Captures begin some time after 1970.
         (at + 1_000_000_000, Stored { interface: 0, link: 101, inbound: *inbound, octets, length })
     });
-    openings_among(most, &frames.collect::<Vec<_>>())
+    openings_looked_at(most, &frames.collect::<Vec<_>>(), look)
 }
 
 /// A frame of a file, but for its time.
@@ -61,9 +68,16 @@ pub fn frames_of(file: &[u8]) -> Vec<(u64, Stored)> {
 
 /// The openings among these frames, each with its time in nanoseconds since 1970.
 pub fn openings_among(most: usize, frames: &[(u64, Stored)]) -> Vec<Opening> {
-    let watch = Arc::new(Watch::default());
-    let mut openings = Openings::new(most, Arc::clone(&watch));
-    let mut screen = Screen::new(watch);
+    openings_looked_at(most, frames, |_| ())
+}
+
+fn openings_looked_at(
+    most: usize,
+    frames: &[(u64, Stored)],
+    mut look: impl FnMut(&Openings),
+) -> Vec<Opening> {
+    let mut openings = Openings::new(most);
+    let mut screen = Screen::new();
     let mut batch = Batch::default();
     let mut decided = Vec::new();
     for ((at, stored), number) in frames.iter().zip(1..) {
@@ -71,8 +85,9 @@ pub fn openings_among(most: usize, frames: &[(u64, Stored)]) -> Vec<Opening> {
         let frame =
             Frame { number, at: *at, interface, link, inbound, octets: &stored.octets, length };
         screen.take(&frame, &mut batch);
-        openings.take(&batch);
-        batch.clear();
+        openings.take(&mut batch);
+        look(&openings);
+        screen.take_back(&mut batch);
         decided.extend(std::iter::from_fn(|| openings.decided()));
     }
     let last = frames.iter().map(|(at, _)| *at).max();

@@ -102,6 +102,14 @@ impl Error {
         }
     }
 
+    /// The sort of failure in the words of [`std::io`].
+    pub fn io_kind(&self) -> io::ErrorKind {
+        match &self.why {
+            Why::Kernel(error) => error.kind(),
+            Why::Text(_) => io::ErrorKind::Other,
+        }
+    }
+
     fn build(kind: Kind, tried: &'static str, on: impl fmt::Display, why: Why) -> Self {
         let hint = (kind == Kind::Privilege).then(|| PRIVILEGE_HINT.to_owned());
         let on = on.to_string();

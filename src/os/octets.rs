@@ -3,9 +3,11 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
+use nix::sys::stat::{SFlag, fstat};
 
 use super::{Error, Result};
 
@@ -13,6 +15,8 @@ use super::{Error, Result};
 pub struct Octets {
     what: String,
     source: Box<dyn Read + Send>,
+    /// Whether they come as they come into being: through a pipe, not out of a file.
+    is_live: bool,
     /// Room for what is left of one piece, and behind it the next.
     buffer: Vec<u8>,
     from: usize,
@@ -26,16 +30,18 @@ impl Octets {
     /// If it cannot be opened, or not read at all.
     pub fn open(path: Option<&Path>) -> Result<Self> {
         let what = path.map_or("stdin".to_owned(), |path| path.display().to_string());
-        let source: Box<dyn Read + Send> = match path {
+        let (source, is_live): (Box<dyn Read + Send>, _) = match path {
             Some(path) => {
                 let hint = "check the path, and that you may read the file";
                 let failed = |why| Error::kernel("open", &what, why).with_hint(hint);
-                Box::new(File::open(path).map_err(failed)?)
+                let file = File::open(path).map_err(failed)?;
+                let is_live = is_live(&file);
+                (Box::new(file), is_live)
             }
-            None => Box::new(io::stdin()),
+            None => (Box::new(io::stdin()), is_live(io::stdin())),
         };
-        let source = unpacked(source).map_err(|why| Error::kernel("read", &what, why))?;
-        Ok(Self { what, source, buffer: vec![0; ROOM + PIECE], from: ROOM, to: ROOM })
+        let source = unpacked(source).map_err(|why| unreadable(&what, why))?;
+        Ok(Self { what, source, is_live, buffer: vec![0; ROOM + PIECE], from: ROOM, to: ROOM })
     }
 
     /// What is at hand.
@@ -48,9 +54,9 @@ impl Octets {
         self.from = (self.from + count).min(self.to);
     }
 
-    /// Whether the last piece was less than there is room for: more has yet to come into being.
+    /// Whether the last piece was all there is by now: more has yet to come into being.
     pub fn is_scarce(&self) -> bool {
-        self.to < self.buffer.len()
+        self.is_live && self.to < self.buffer.len()
     }
 
     /// Puts the next piece behind what is left, which is at most [`ROOM`]; whether there was one. A pipe
@@ -69,7 +75,7 @@ impl Octets {
                     return Ok(length > 0);
                 }
                 Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
-                Err(why) => return Err(Error::kernel("read", &self.what, why)),
+                Err(why) => return Err(unreadable(&self.what, why)),
             }
         }
     }
@@ -79,6 +85,17 @@ impl fmt::Debug for Octets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Octets").field("what", &self.what).finish_non_exhaustive()
     }
+}
+
+fn unreadable(what: &str, why: io::Error) -> Error {
+    let hint = "copy the file again; gzip -t tells whether a packed one is whole";
+    Error::kernel("read", what, why).with_hint(hint)
+}
+
+/// Of a file all octets are there, or as good as.
+fn is_live(source: impl AsFd) -> bool {
+    let kind = |mode| SFlag::from_bits_truncate(mode) & SFlag::S_IFMT;
+    !fstat(source).is_ok_and(|found| kind(found.st_mode) == SFlag::S_IFREG)
 }
 
 /// The octets behind gzip's magic number unpacked, others as they are.

@@ -41,10 +41,12 @@ impl Segment {
     }
 }
 
-/// An address, IPv4 as IPv6 maps it (RFC 4291 §2.5.5.2), and a port.
+/// An address, IPv4 as IPv6 maps it (RFC 4291 §2.5.5.2), and a port. In halves, which need less room than
+/// one number does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct End {
-    address: u128,
+    high: u64,
+    low: u64,
     port: u16,
 }
 
@@ -61,8 +63,7 @@ pub struct Ends {
 pub fn quick(packet: &[u8]) -> Option<(u8, u64)> {
     let header: &[u8; 34] = packet.first_chunk()?;
     let is_usual = header[0] == 0x45 && header[9] == TCP && header[6] & 0x1f == 0 && header[7] == 0;
-    let end =
-        |address, port| folded(MAPPED as u64 | four(header, address) as u64, two(header, port));
+    let end = |address, port| folded(MAPPED | four(header, address) as u64, two(header, port));
     is_usual.then(|| (header[33], mixed(end(12, 20), end(16, 22))))
 }
 
@@ -109,8 +110,8 @@ fn glance_v6(packet: &[u8]) -> Glance {
         Behind::Header { protocol: ICMPV6, .. } => Glance::Icmp,
         Behind::Header { protocol: TCP, at } if packet.len() >= at + FLAGS_END => {
             Glance::Tcp(Segment {
-                source: End { address: sixteen(packet, 8), port: two(packet, at) },
-                destination: End { address: sixteen(packet, 24), port: two(packet, at + 2) },
+                source: End::v6(sixteen(packet, 8), two(packet, at)),
+                destination: End::v6(sixteen(packet, 24), two(packet, at + 2)),
                 flags: packet[at + 13],
                 tcp: at,
             })
@@ -150,7 +151,11 @@ pub(super) fn behind_extensions(packet: &[u8]) -> Option<Behind> {
 impl End {
     #[inline]
     const fn v4(address: u32, port: u16) -> Self {
-        Self { address: MAPPED | address as u128, port }
+        Self { high: 0, low: MAPPED | address as u64, port }
+    }
+
+    const fn v6(address: u128, port: u16) -> Self {
+        Self { high: (address >> 64) as u64, low: address as u64, port }
     }
 
     /// The same address, whatever the port.
@@ -170,13 +175,13 @@ impl End {
 
     /// As the rest of the program has it.
     pub fn endpoint(self) -> Endpoint {
-        let address = Ipv6Addr::from_bits(self.address);
+        let address = Ipv6Addr::from_bits(u128::from(self.high) << 64 | u128::from(self.low));
         let address = address.to_ipv4_mapped().map_or(IpAddr::V6(address), IpAddr::V4);
         Endpoint::new(address, self.port)
     }
 
     const fn folded(self) -> u64 {
-        folded((self.address >> 64) as u64 ^ self.address as u64, self.port)
+        folded(self.high ^ self.low, self.port)
     }
 }
 
@@ -184,7 +189,7 @@ impl From<Endpoint> for End {
     fn from(endpoint: Endpoint) -> Self {
         match endpoint.ip() {
             IpAddr::V4(address) => Self::v4(address.to_bits(), endpoint.port()),
-            IpAddr::V6(address) => Self { address: address.to_bits(), port: endpoint.port() },
+            IpAddr::V6(address) => Self::v6(address.to_bits(), endpoint.port()),
         }
     }
 }
@@ -194,6 +199,12 @@ impl Ends {
     #[inline]
     pub fn of(one: End, other: End) -> Self {
         if one <= other { Self { low: one, high: other } } else { Self { low: other, high: one } }
+    }
+
+    /// The one of them that is less, or the other.
+    #[inline]
+    pub const fn end(self, is_low: bool) -> End {
+        if is_low { self.low } else { self.high }
     }
 
     /// The same number for the same ends; it is for no one to guess which ends share one, but neither
@@ -248,7 +259,7 @@ pub const RST: u8 = 0x04;
 /// ACK.
 pub const ACK: u8 = 0x10;
 
-const MAPPED: u128 = 0xffff << 32;
+const MAPPED: u64 = 0xffff << 32;
 
 const ICMP: u8 = 1;
 const TCP: u8 = 6;

@@ -73,9 +73,12 @@ impl Sections {
                 self.interfaces.clear();
                 Next::Other(length)
             }
+            Ok((_, Block::InterfaceDescription(_))) if self.names.len() >= MOST_INTERFACES => {
+                broken(FlawKind::TooManyInterfaces).0
+            }
             Ok((_, Block::InterfaceDescription(block))) => {
                 let name = block.if_name().and_then(Result::ok).unwrap_or_default();
-                self.names.push(name.to_owned());
+                self.names.push(name.chars().take(LONGEST_NAME).collect());
                 self.interfaces.push(Interface::read(&block, self.big_endian));
                 Next::Other(length)
             }
@@ -176,3 +179,9 @@ const SECTION: u32 = 0x0a0d_0d0a;
 const INTERFACE: u32 = 1;
 const SIMPLE: u32 = 3;
 const ENHANCED: u32 = 6;
+
+/// No machine has nearly as many; each is remembered to the end of the file.
+const MOST_INTERFACES: usize = 1 << 14;
+
+/// Windows' names are the longest, with some 50 characters.
+const LONGEST_NAME: usize = 128;

@@ -59,6 +59,25 @@ impl Queues {
         }
     }
 
+    /// Forgets entries of flows that are gone, once these are most.
+    pub fn tidy(&mut self, table: &Table) {
+        let enough = 2 * table.len() + FEW;
+        let has_turn =
+            |entry: &Entry| table.flow(entry.slot).is_some_and(|flow| flow.turn == entry.turn);
+        for queue in [&mut self.opening, &mut self.settled] {
+            if queue.len() > enough {
+                queue.retain(has_turn);
+            }
+        }
+        if self.watched.len() > enough {
+            let is_of =
+                |flow: &Flow, entry: &Entry| flow.born == entry.turn && flow.has_watch_entry;
+            let is_there =
+                |entry: &Entry| table.flow(entry.slot).is_some_and(|flow| is_of(flow, entry));
+            self.watched.retain(is_there);
+        }
+    }
+
     /// A flow that need not be watched any more, if there is one.
     pub fn next_unwatched(&mut self, now: u64, table: &mut Table) -> Option<u32> {
         loop {
@@ -76,6 +95,11 @@ impl Queues {
         }
     }
 
+    #[cfg(test)]
+    pub fn entries(&self) -> usize {
+        self.opening.len() + self.settled.len() + self.watched.len()
+    }
+
     /// A flow that is due, if there is one.
     pub fn next_due(&mut self, now: u64, table: &Table) -> Option<u32> {
         let is_due = |flow: &Flow, _: &Entry| flow.due <= now;
@@ -86,8 +110,12 @@ impl Queues {
     /// The flow that is due next, whenever that is.
     pub fn quietest(&mut self, table: &Table) -> Option<u32> {
         let is_first = |flow: &Flow, entry: &Entry| flow.due <= entry.due;
-        next(&mut self.settled, u64::MAX, table, is_first)
-            .or_else(|| next(&mut self.opening, u64::MAX, table, is_first))
+        // Where each was renewed, all are moved once before one of them is next.
+        let mut queues = [&mut self.settled, &mut self.opening];
+        queues.iter_mut().find_map(|queue| {
+            next(queue, u64::MAX, table, is_first)
+                .or_else(|| next(queue, u64::MAX, table, is_first))
+        })
     }
 }
 
@@ -112,3 +140,6 @@ fn next(
     }
     None
 }
+
+/// Fewer are not worth the work.
+const FEW: usize = 1_024;

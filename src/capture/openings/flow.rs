@@ -46,14 +46,19 @@ impl Opening {
             SYN_ACK => kept.frame == answer.frame,
             // What came before it answers another, which was not captured.
             ACK if kept.frame < answer.frame => false,
-            ACK => kept.from_a || kept.seq.wrapping_sub(answer.seq) < BEGINNING,
+            ACK if kept.from_a => kept.seq.wrapping_sub(syn.seq) < BEGINNING,
+            ACK => kept.seq.wrapping_sub(answer.seq) < BEGINNING,
             _ => false,
         };
         let completes = |kept: &Kept| {
             let is_last = kept.flags & (SYN | ACK) == ACK && kept.from_a;
-            is_last && kept.ack == answer.seq.wrapping_add(1)
+            let numbers = (answer.ack, answer.seq.wrapping_add(1));
+            is_last && (kept.seq, kept.ack) == numbers
         };
+        // Of what is out of order, somebody has to say what came first.
+        let is_in_order = self.packets.is_sorted_by_key(|kept| kept.at);
         begins
+            && is_in_order
             && self.left_out == 0
             && !self.is_answered_by_another()
             && !self.is_rewritten(syn, answer)
@@ -127,8 +132,8 @@ pub struct Flow {
     /// Until when, if no SYN comes.
     pub watched_until: u64,
     pub has_watch_entry: bool,
-    a: End,
-    b: End,
+    /// Which of the ends is a.
+    a_is_low: bool,
     packets: Vec<Kept>,
     left_out: u64,
     has_syn_ack: bool,
@@ -143,10 +148,7 @@ pub struct Flow {
 impl Flow {
     /// `packets` is to be empty, and may have room.
     pub fn begin(hash: u64, key: Key, seen: Segment, first: Kept, packets: Vec<Kept>) -> Self {
-        let (a, b) = match first.is_bare_syn() {
-            true => (seen.source, seen.destination),
-            false => (seen.destination, seen.source),
-        };
+        let a = if first.is_bare_syn() { seen.source } else { seen.destination };
         let mut flow = Self {
             hash,
             key,
@@ -158,8 +160,7 @@ impl Flow {
             is_watched: true,
             watched_until: 0,
             has_watch_entry: false,
-            a,
-            b,
+            a_is_low: key.ends.end(true) == a,
             packets,
             left_out: 0,
             has_syn_ack: false,
@@ -172,14 +173,14 @@ impl Flow {
         flow
     }
 
-    /// Takes a packet that came from there.
-    pub fn take(&mut self, mut kept: Kept, from: End) {
-        kept.from_a = from == self.a;
+    /// Takes a packet that came from there; whether it is kept.
+    pub fn take(&mut self, mut kept: Kept, from: End) -> bool {
+        kept.from_a = from == self.a();
         self.has_syn_ack |= kept.is_syn_ack();
         self.has_reset |= kept.flags & RST != 0;
         self.is_answered |= !kept.from_a && !kept.is_icmp();
         if self.phase == Phase::Settled && kept.flags & SYN == 0 {
-            return;
+            return false;
         }
         self.is_heard[usize::from(kept.from_a)] |= kept.flags & (SYN | RST | ACK) == ACK;
         self.has_use |= kept.is_of_use();
@@ -187,11 +188,18 @@ impl Flow {
         if self.has_syn_ack && self.is_heard == [true; 2] && self.has_use {
             self.phase = Phase::Settled;
         }
-        if self.packets.len() < MOST_PACKETS {
+        let is_kept = self.packets.len() < MOST_PACKETS;
+        if is_kept {
             self.packets.push(kept);
         } else {
             self.left_out += 1;
         }
+        is_kept
+    }
+
+    /// How many packets are kept of it.
+    pub fn kept(&self) -> usize {
+        self.packets.len()
     }
 
     /// Whether a segment begins another connection between the same endpoints: this one was of use, and
@@ -229,16 +237,20 @@ impl Flow {
     }
 
     pub const fn a(&self) -> End {
-        self.a
+        self.key.ends.end(self.a_is_low)
     }
 
     pub const fn b(&self) -> End {
-        self.b
+        self.key.ends.end(!self.a_is_low)
+    }
+
+    pub fn last_frame(&self) -> Option<u64> {
+        self.packets.last().map(|kept| kept.frame)
     }
 
     /// How many nanoseconds after b was last sent a SYN this segment from there comes, if it is the first.
     pub fn first_answer(&self, kept: &Kept, from: End) -> Option<u64> {
-        if self.is_answered || from != self.b {
+        if self.is_answered || from != self.b() {
             return None;
         }
         let syn = self.packets.iter().rfind(|earlier| earlier.is_bare_syn() && earlier.from_a)?;
@@ -256,8 +268,8 @@ impl Flow {
 
     pub fn into_opening(self, ending: Ending, related: Vec<Call>, decided_at: u64) -> Opening {
         Opening {
-            a: self.a.endpoint(),
-            b: self.b.endpoint(),
+            a: self.a().endpoint(),
+            b: self.b().endpoint(),
             interface: self.key.interface,
             packets: self.packets,
             left_out: self.left_out,

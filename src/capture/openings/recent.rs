@@ -239,7 +239,8 @@ impl<T: Copy + Default> Generations<T> {
     /// What is known under this key, in the younger generation from now on.
     fn entry(&mut self, key: (End, End)) -> &mut T {
         if self.young.len() >= MOST {
-            self.old = std::mem::take(&mut self.young);
+            std::mem::swap(&mut self.old, &mut self.young);
+            self.young.clear();
         }
         let old = &self.old;
         let entry = self.young.entry(hash(key), |(other, _)| *other == key, |(key, _)| hash(*key));

@@ -65,10 +65,9 @@ impl Table {
         flow
     }
 
-    /// All of them, which are no more in the table.
-    pub fn drain(&mut self) -> impl Iterator<Item = Flow> {
-        self.index.clear();
-        self.free.clear();
-        std::mem::take(&mut self.slots).into_iter().flatten()
+    /// The slots of all of them.
+    pub fn slots(&self) -> impl Iterator<Item = u32> {
+        let slots = self.slots.iter().zip(0..);
+        slots.filter(|(flow, _)| flow.is_some()).map(|(_, slot)| slot)
     }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::capture::testing::{openings_of, openings_of_at_most};
+use crate::capture::testing::{openings_of, openings_of_at_most, openings_watched};
 
 const A: &str = "192.0.2.1:1000";
 const B: &str = "198.51.100.1:80";
@@ -24,6 +24,26 @@ fn a_handshake_is_one_plain_opening() {
     assert!(opening.is_plain());
     assert_eq!(opening.packets.len(), 3);
     assert_eq!(opening.ending, Ending::CaptureEnded);
+}
+
+#[test]
+fn a_handshake_whose_times_go_backwards_is_not_plain() {
+    let mut packets = handshake();
+    packets.iter_mut().for_each(|(at, _)| *at += 1_000);
+    assert!(openings_of(&packets)[0].is_plain());
+    packets[2].0 = 0;
+    assert!(!openings_of(&packets)[0].is_plain());
+}
+
+#[test]
+fn a_handshake_that_ends_with_a_number_from_elsewhere_is_not_plain() {
+    let mut packets = handshake();
+    for (number, is_plain) in
+        [("101:101", true), ("102:102", false), ("536879913:536879913", false)]
+    {
+        packets[2].1 = line(A, B, &format!(". {number}(0) ack 301"));
+        assert_eq!(openings_of(&packets)[0].is_plain(), is_plain, "{number}");
+    }
 }
 
 #[test]
@@ -88,6 +108,54 @@ fn of_too_many_the_quietest_is_given_up_and_said_to_be_unfinished() {
     assert_eq!(unfinished.count(), 90);
     assert_eq!(openings[0].a.port(), 1000);
 }
+
+#[test]
+fn a_flood_of_whatever_kind_keeps_no_more_than_it_may() {
+    let syn =
+        |port: u32, seq: u32| line(&format!("192.0.2.1:{port}"), B, &format!("S {seq}:{seq}(0)"));
+    let once = |n: u64| vec![(n, syn(n as u32 + 1, 5))];
+    let thrice = |n: u64| (0..3).map(|turn| (n + turn, syn(n as u32 + 1, turn as u32))).collect();
+    let endless = |n: u64| vec![(n, syn(1 + n as u32 % 9, n as u32))];
+    let kinds: [&dyn Fn(u64) -> Vec<(u64, String)>; 3] = [&once, &thrice, &endless];
+    for kind in kinds {
+        let lines: Vec<_> = (0..5_000).flat_map(kind).collect();
+        let packet = |(at, line): &(u64, String)| (at * 1_000_000, None, line.parse().expect(line));
+        let packets: Vec<_> = lines.iter().map(packet).collect();
+        let mut most_under_way = 0;
+        let openings = openings_watched(MOST, &packets, |openings| {
+            most_under_way = most_under_way.max(openings.under_way());
+            assert!(openings.under_way() <= MOST && openings.kept() <= 2 * MOST);
+            assert!(openings.queues.entries() <= 3 * (2 * MOST + 1_100), "stale entries go");
+        });
+        assert!(most_under_way > 1, "there was a flood");
+        let kept: u64 = openings.iter().map(|opening| opening.packets.len() as u64).sum();
+        let left_out: u64 = openings.iter().map(|opening| opening.left_out).sum();
+        assert_eq!(kept + left_out, packets.len() as u64, "each packet is of an opening");
+    }
+}
+
+#[test]
+fn what_is_over_leaves_nothing_behind() {
+    let lines = (0..2_000).flat_map(|n: u64| {
+        let a = format!("192.0.2.1:{}", n + 1);
+        [
+            (n, line(&a, B, "S 100:100(0)")),
+            (n, line(B, &a, "S. 300:300(0) ack 101")),
+            (n, line(&a, B, "P. 101:111(10) ack 301")),
+            (n, line(B, &a, "P. 301:311(10) ack 111")),
+        ]
+    });
+    let packet = |(at, line): (u64, String)| (at * 1_000_000, None, line.parse().expect("a line"));
+    let packets: Vec<_> = lines.map(packet).collect();
+    let openings = openings_watched(MOST, &packets, |openings| {
+        assert!(openings.under_way() <= MOST && openings.kept() <= 2 * MOST);
+        assert!(openings.queues.entries() <= 3 * (2 * MOST + 1_100), "stale entries go");
+    });
+    assert_eq!(openings.len(), 2_000);
+    assert!(openings.iter().all(|opening| opening.is_plain()));
+}
+
+const MOST: usize = 64;
 
 #[test]
 fn an_icmp_error_is_of_the_connection_that_it_quotes() {

@@ -1,10 +1,9 @@
 //! What passes an interface of this host, as it passes.
 
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::sink::Sink;
-use crate::capture::{Batch, Frame, Openings, Screen, Watch};
+use crate::capture::{Batch, Frame, Openings, Screen};
 use crate::cli::failure::Failure;
 use crate::os::capture::Capture;
 use crate::os::clock;
@@ -20,9 +19,8 @@ use crate::time::Duration;
 pub fn watch(interface: &str, sink: &mut Sink) -> Result<CaptureAccount, Failure> {
     let signals = Signals::block()?;
     let mut capture = Capture::open(interface, FILTER)?;
-    let watch = Arc::new(Watch::default());
-    let mut openings = Openings::new(super::reader::MOST_UNDER_WAY, Arc::clone(&watch));
-    let (mut screen, mut batch, mut number) = (Screen::new(watch), Batch::default(), 0);
+    let mut openings = Openings::new(super::reader::MOST_UNDER_WAY);
+    let (mut screen, mut batch, mut number) = (Screen::new(), Batch::default(), 0);
     while signals.read()?.is_none() && !sink.is_deaf() {
         while let Some(packet) = capture.next_packet()? {
             number += 1;
@@ -40,8 +38,8 @@ pub fn watch(interface: &str, sink: &mut Sink) -> Result<CaptureAccount, Failure
                 break;
             }
         }
-        openings.take(&batch);
-        batch.clear();
+        openings.take(&mut batch);
+        screen.take_back(&mut batch);
         openings.time_goes_on(now());
         super::reader::hand_on(&mut openings, 1, sink);
         poll::wait(

@@ -2,14 +2,12 @@
 //! together.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 
 use super::copy::pass;
 use super::sink::Sink;
-use super::warn;
-use crate::capture::{Batch, Openings, Screen, Surveyed, Watch};
+use crate::capture::{Batch, Openings, Screen, Surveyed};
 use crate::cli::failure::Failure;
 use crate::os;
 use crate::os::octets::Octets;
@@ -22,13 +20,12 @@ use crate::report::CaptureAccount;
 pub fn read(file: &Path, number: usize, sink: &mut Sink) -> Result<CaptureAccount, Failure> {
     let is_stdin = file == Path::new("-");
     let octets = Octets::open((!is_stdin).then_some(file))?;
-    let watch = Arc::new(Watch::default());
-    let mut openings = Openings::new(MOST_UNDER_WAY, Arc::clone(&watch));
+    let mut openings = Openings::new(MOST_UNDER_WAY);
     let (filled, batches) = sync_channel(BATCHES);
-    let (spent, empty) = sync_channel(BATCHES + 2);
+    let (spent, empty) = channel();
     let surveyed = thread::scope(|scope| {
         // What it sends to is closed once it has read all.
-        let reader = scope.spawn(move || pick(octets, Screen::new(watch), &filled, &empty));
+        let reader = scope.spawn(move || pick(octets, &filled, &empty));
         take(&batches, &spent, &mut openings, number, sink);
         drop(batches);
         reader.join().expect("reading does not panic")
@@ -42,13 +39,13 @@ pub fn read(file: &Path, number: usize, sink: &mut Sink) -> Result<CaptureAccoun
 /// Puts the packets together until there are no more, or nobody wants to know.
 fn take(
     batches: &Receiver<Batch>,
-    spent: &SyncSender<Batch>,
+    spent: &Sender<Batch>,
     openings: &mut Openings,
     number: usize,
     sink: &mut Sink,
 ) {
     for mut batch in batches {
-        openings.take(&batch);
+        openings.take(&mut batch);
         if let Some(latest) = batch.live {
             openings.time_goes_on(latest);
         }
@@ -56,9 +53,8 @@ fn take(
         if sink.is_deaf() {
             return;
         }
-        batch.clear();
-        // One that is not wanted back is forgotten.
-        let _ = spent.try_send(batch);
+        // Once all is read, nobody wants it back.
+        let _ = spent.send(batch);
     }
 }
 
@@ -74,12 +70,11 @@ pub fn hand_on(openings: &mut Openings, number: usize, sink: &mut Sink) {
 /// Reads to the end, or until nobody takes what is read.
 fn pick(
     mut octets: Octets,
-    mut screen: Screen,
     filled: &SyncSender<Batch>,
     empty: &Receiver<Batch>,
 ) -> os::Result<Surveyed> {
-    let (mut skip, mut batch) = (0, Batch::default());
-    while more(&mut octets, &screen)? {
+    let (mut screen, mut skip, mut batch) = (Screen::new(), 0, Batch::default());
+    while more(&mut octets, &mut screen)? {
         skip = pass(&mut octets, skip);
         if skip == 0 {
             let used = screen.read(octets.at_hand(), &mut batch);
@@ -94,7 +89,7 @@ fn pick(
             return Ok(screen.end(octets.at_hand()));
         }
         if is_due {
-            batch = empty.try_recv().unwrap_or_default();
+            batch = next_batch(&mut screen, empty);
         }
     }
     // Nobody may want it any more.
@@ -102,11 +97,21 @@ fn pick(
     Ok(screen.end(octets.at_hand()))
 }
 
+/// An empty one: the last of all that came back, or else a new one.
+fn next_batch(screen: &mut Screen, empty: &Receiver<Batch>) -> Batch {
+    let mut next = Batch::default();
+    for mut batch in empty.try_iter() {
+        screen.take_back(&mut batch);
+        next = batch;
+    }
+    next
+}
+
 /// Whether there are more octets. What cannot be read any more is no reason to forget what was.
-fn more(octets: &mut Octets, screen: &Screen) -> os::Result<bool> {
+fn more(octets: &mut Octets, screen: &mut Screen) -> os::Result<bool> {
     match octets.more() {
         Err(why) if !screen.is_at_start() => {
-            warn(&why.to_string());
+            screen.fail(why.io_kind());
             Ok(false)
         }
         done => done,
