@@ -116,7 +116,8 @@ fn trace(run: &Run) -> Option<Vec<(u64, String)>> {
             way.seen.extend(shown.map(|shown| (now, shown)));
             // The NAT before a host that has not begun drops what it did not expect.
             let is_there = hosts[to].state() != State::Closed && !lost;
-            for answer in is_there.then(|| hosts[to].take(instant, &segment)).unwrap_or_default() {
+            let answers = if is_there { hosts[to].take(instant, &segment) } else { Vec::new() };
+            for answer in answers {
                 way.send(to, now, answer, false);
             }
         }
