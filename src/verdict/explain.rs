@@ -122,10 +122,15 @@ impl Connection {
 
 /// What is known of an opening, as the connection of that number in the capture of that number.
 pub fn explain(opening: &capture::Opening, number: u64, capture: usize) -> Connection {
-    let case = Case::of(opening);
+    explain_case(&Case::of(opening), number, capture)
+}
+
+/// The same of an opening whose packets have been read.
+pub(super) fn explain_case(case: &Case<'_>, number: u64, capture: usize) -> Connection {
+    let opening = case.opening;
     let testimony = onlooker(&case.passed(), opening.a, opening.b, case.post);
-    let outcome = outcome(&case, &testimony);
-    let diagnosis = cause::diagnosis(&case, &testimony, outcome);
+    let outcome = outcome(case, &testimony);
+    let diagnosis = cause::diagnosis(case, &testimony, outcome);
     Connection {
         number,
         capture,
@@ -137,9 +142,9 @@ pub fn explain(opening: &capture::Opening, number: u64, capture: usize) -> Conne
         first_s: seconds(case.first),
         last_s: seconds(case.last),
         attempts: case.attempts(Side::A).max(1),
-        stack: Stack::of(&case),
+        stack: Stack::of(case),
         states: states(&testimony),
-        unknown: unknown(&case, &testimony, outcome),
+        unknown: unknown(case, &testimony, outcome),
         diagnosis,
         trace: case.lines(),
         left_out: opening.left_out,
@@ -184,7 +189,7 @@ fn unknown(case: &Case<'_>, testimony: &Testimony, outcome: ConnectionOutcome) -
     };
     if testimony.outcome == Outcome::Open {
         for side in [Side::A, Side::B].into_iter().filter(|side| !reached(*side)) {
-            let name = case::name(side);
+            let name = case.name(side);
             unknown
                 .push(format!("whether {name} became ESTABLISHED: it sent nothing that shows it"));
         }
@@ -195,7 +200,7 @@ fn unknown(case: &Case<'_>, testimony: &Testimony, outcome: ConnectionOutcome) -
         ),
         Opening::CrossedOrHalfCrossed { crossed_syn } => unknown.push(format!(
             "whether the SYN of {} crossed as well",
-            case::name(crossed_syn.opposite())
+            case.name(crossed_syn.opposite())
         )),
         _ => {}
     }

@@ -28,7 +28,7 @@ pub use change::{Change, Field};
 pub use clock::Ahead;
 pub use pair::MatchedBy;
 
-use super::explain::{Connection, ConnectionOutcome, SeenAt, explain};
+use super::explain::{Case, Connection, ConnectionOutcome, SeenAt, explain_case};
 use super::punch::{StateChange, StateSource};
 use crate::capture;
 use crate::tcp::{
@@ -218,7 +218,8 @@ fn one(
 
 /// What this point alone tells, with the ends called as the first point has them.
 fn alone(point: &Point<'_>) -> Connection {
-    let explained = explain(&point.part.opening, point.part.number, point.part.capture);
+    let case = Case::called(&point.part.opening, point.is_flipped);
+    let explained = explain_case(&case, point.part.number, point.part.capture);
     match point.is_flipped {
         false => explained,
         true => Connection { opening: flipped(explained.opening), ..explained },

@@ -18,6 +18,8 @@ pub struct Case<'a> {
     /// When the first and the last packet were seen, in nanoseconds since 1970.
     pub first: u64,
     pub last: u64,
+    /// Whether people know the ends the other way round, as another capture has them.
+    is_flipped: bool,
 }
 
 /// A packet that was captured twice on its way, and was not the same.
@@ -44,6 +46,11 @@ impl Seen {
 
 impl<'a> Case<'a> {
     pub fn of(opening: &'a capture::Opening) -> Self {
+        Self::called(opening, false)
+    }
+
+    /// The same, where people may know the end called a as b, and b as a.
+    pub fn called(opening: &'a capture::Opening, is_flipped: bool) -> Self {
         let times = || opening.packets.iter().map(|kept| kept.at);
         let (first, last) = (times().min().unwrap_or(0), times().max().unwrap_or(0));
         let packets = opening.packets.iter().filter_map(|kept| {
@@ -57,7 +64,15 @@ impl<'a> Case<'a> {
         // A SYN proxy lets some packets pass that look like one of its own; a router all of them.
         let has_copies = routed > 0 && routed * 4 >= captured;
         let post = post(opening);
-        Self { opening, packets, altered, has_copies, post, first, last }
+        Self { opening, packets, altered, has_copies, post, first, last, is_flipped }
+    }
+
+    /// What people call an end.
+    pub const fn name(&self, side: Side) -> &'static str {
+        match (side, self.is_flipped) {
+            (Side::A, false) | (Side::B, true) => "a",
+            (Side::B, false) | (Side::A, true) => "b",
+        }
     }
 
     pub fn passed(&self) -> Vec<Passing> {
@@ -243,14 +258,6 @@ fn by_ttls(opening: &capture::Opening) -> Post {
         (Some(true), Some(false) | None) => Post::At(Side::A),
         (Some(false) | None, Some(true)) => Post::At(Side::B),
         _ => Post::Between,
-    }
-}
-
-/// What an end is called.
-pub const fn name(side: Side) -> &'static str {
-    match side {
-        Side::A => "a",
-        Side::B => "b",
     }
 }
 

@@ -1,6 +1,6 @@
 //! Two SYNs that met, or just missed each other.
 
-use super::case::{Case, Seen, name};
+use super::case::{Case, Seen};
 use super::cause::{Confidence, Diagnosed, OpeningCause, frames};
 use crate::tcp::{Post, Side};
 use crate::time::Duration;
@@ -17,7 +17,7 @@ pub fn missed_window(case: &Case<'_>) -> Option<Diagnosed> {
     let (their_syn, _) = theirs.next()?;
     let because = format!(
         "both sent a SYN, and they did not meet: that of {} was reset{}",
-        name(refused),
+        case.name(refused),
         by_how_much(case, refused, syn, reset, their_syn).unwrap_or_default()
     );
     Some(Diagnosed {
@@ -52,18 +52,19 @@ fn by_how_much(
     theirs: &Seen,
 ) -> Option<String> {
     match case.post {
-        Post::At(side) if side == refused => seen_from_here(refused, syn, reset, theirs),
+        Post::At(side) if side == refused => {
+            seen_from_here(case.name(refused.opposite()), syn, reset, theirs)
+        }
         Post::At(_) => seen_from_there(case, refused, syn, theirs),
         Post::Between => None,
     }
 }
 
 /// At the end whose SYN was reset the round trip is known; half of it is the one-way delay.
-fn seen_from_here(refused: Side, syn: &Seen, reset: &Seen, theirs: &Seen) -> Option<String> {
+fn seen_from_here(other: &str, syn: &Seen, reset: &Seen, theirs: &Seen) -> Option<String> {
     let round_trip = reset.at.since(syn.at);
     // Ours arrived half a round trip after it left; theirs left as long before it came.
     let late = theirs.at.since(syn.at + round_trip);
-    let other = name(refused.opposite());
     if late > Duration::ZERO {
         return Some(format!(
             ". It reached {other} {} before {other} sent its own (taking half of the round trip, {}, \
@@ -83,7 +84,7 @@ fn seen_from_here(refused: Side, syn: &Seen, reset: &Seen, theirs: &Seen) -> Opt
 
 /// At the other end it is seen when the SYN came, and when that end's own left and was reset.
 fn seen_from_there(case: &Case<'_>, refused: Side, syn: &Seen, theirs: &Seen) -> Option<String> {
-    let other = name(refused.opposite());
+    let other = case.name(refused.opposite());
     let late = theirs.at.since(syn.at);
     if late > Duration::ZERO {
         return Some(format!(". It came to {other} {} before {other} sent its own", in_ms(late)));
@@ -114,7 +115,7 @@ pub fn syn_ack_lost(case: &Case<'_>) -> Option<Diagnosed> {
     let (side, because) = match answers[..] {
         [_, _] => (None, format!("{met}both sent SYN,ACK after SYN,ACK, and neither took one")),
         [side] => {
-            let (sender, other) = (name(side), name(side.opposite()));
+            let (sender, other) = (case.name(side), case.name(side.opposite()));
             (Some(side), format!("{met}{sender} sent SYN,ACK after SYN,ACK, and {other} took none"))
         }
         _ => return None,
@@ -180,8 +181,8 @@ pub fn ack_lost(case: &Case<'_>) -> Option<Diagnosed> {
             because: format!(
                 "{} acknowledged the SYN,ACK, and {} repeated it {} times: the acknowledgement does \
                  not arrive",
-                name(side.opposite()),
-                name(side),
+                case.name(side.opposite()),
+                case.name(side),
                 again.len()
             ),
             frames,
@@ -201,8 +202,8 @@ pub fn half_crossed(case: &Case<'_>, crossed: Side) -> Diagnosed {
         confidence: Confidence::Certain,
         because: format!(
             "it opened by the SYN of {} alone; that of {} did not arrive in time, or not at all",
-            name(crossed),
-            name(other)
+            case.name(crossed),
+            case.name(other)
         ),
         frames: frames(case.bare_syns(other).map(|(seen, _)| seen)),
         advice:

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::case::{Case, hops, name};
+use super::case::{Case, hops};
 use super::cause::{Confidence, Diagnosed, OpeningCause};
 use super::silence::unanswered;
 use crate::capture::Call;
@@ -58,7 +58,7 @@ pub fn other_port(case: &Case<'_>) -> Option<Diagnosed> {
         because: format!(
             "{} aimed at {aimed_at}, and the SYN from there came from port {}, {delta:+} away: the NAT \
              maps each destination to a port of its own ({rule})",
-            name(side),
+            case.name(side),
             came_from.port()
         ),
         frames: [case.packets.first().map(|seen| seen.frame), Some(frame)]
@@ -92,7 +92,7 @@ pub fn internal_source(case: &Case<'_>) -> Option<Diagnosed> {
             "{} aimed at {aimed_at}, and a SYN came from {came_from}, an internal endpoint: both ends \
              are behind one NAT, which turns packets around with their internal source (RFC 5382 \
              REQ-8a)",
-            name(side)
+            case.name(side)
         ),
         frames: vec![frame],
         advice: format!("aim at {came_from} as well: peers behind one NAT reach each other inside"),
@@ -212,8 +212,8 @@ pub fn nat64(case: &Case<'_>) -> Option<Diagnosed> {
         because: format!(
             "{} is the IPv4 host {host} behind a NAT64 (RFC 6146): it never sees the address of {}, but one \
              of the NAT64",
-            name(side),
-            name(side.opposite())
+            case.name(side),
+            case.name(side.opposite())
         ),
         frames: case.packets.iter().map(|seen| seen.frame).collect(),
         advice: "the peer has to aim at the IPv4 endpoint that the NAT64 gives: learn it from an IPv4 server \

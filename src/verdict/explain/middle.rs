@@ -1,6 +1,6 @@
 //! Somebody on the way who answers in place of the host.
 
-use super::case::{Case, Seen, hops, name};
+use super::case::{Case, Seen, hops};
 use super::cause::{Confidence, Diagnosed, OpeningCause};
 use super::refusal::sure;
 use crate::tcp::{Post, Side};
@@ -27,12 +27,12 @@ pub fn syn_proxy(case: &Case<'_>) -> Option<Diagnosed> {
              from {} (TTL {}): somebody before it answered the SYN",
             hops(answer.packet.ttl),
             answer.packet.ttl,
-            name(side),
+            case.name(side),
             hops(later.packet.ttl),
             later.packet.ttl
         )
     } else {
-        format!("the SYN,ACK of {} announces no window, and the next segment one", name(side))
+        format!("the SYN,ACK of {} announces no window, and the next segment one", case.name(side))
     };
     Some(Diagnosed {
         cause: OpeningCause::SynProxy,
@@ -62,7 +62,7 @@ pub fn transparent_proxy(case: &Case<'_>) -> Option<Diagnosed> {
             "what {} sends from port {} comes from {here} hops away (TTL {}), what its address sends from \
              other ports from {} (TTL {elsewhere}): somebody nearer answers at this port, a transparent \
              proxy, or the address is that of a NAT which forwards the others",
-            name(side),
+            case.name(side),
             case.end(side).port(),
             answer.packet.ttl,
             hops(elsewhere)

@@ -1,6 +1,6 @@
 //! Resets and ICMP errors: who refused, and what.
 
-use super::case::{Case, Seen, hops, name};
+use super::case::{Case, Seen, hops};
 use super::cause::{Confidence, Diagnosed, OpeningCause, frames};
 use super::crossing::in_ms;
 use crate::tcp::{Post, Side};
@@ -35,7 +35,7 @@ pub fn local_reset(case: &Case<'_>) -> Option<Diagnosed> {
     let because = format!(
         "{} sent a SYN, and reset the SYN,ACK that answered it: whatever sent the SYN, its host's TCP \
          does not know of it",
-        name(side)
+        case.name(side)
     );
     let advice = "a prober with raw sockets has to keep its kernel from answering, by a packet filter \
                   that drops resets from its port; if no prober did this, a box sends in that host's name";
@@ -65,14 +65,14 @@ pub fn wrong_ack(case: &Case<'_>) -> Option<Diagnosed> {
             Some((side, seen, reset))
         })
     })?;
-    let other = name(side.opposite());
+    let other = case.name(side.opposite());
     Some(Diagnosed {
         cause: OpeningCause::WrongAck,
         side: Some(side.opposite()),
         confidence: Confidence::Certain,
         because: format!(
             "a segment from {other} acknowledged a number that no SYN of {} has; {0} reset it",
-            name(side)
+            case.name(side)
         ),
         frames: vec![strange.frame, reset.frame],
         advice: "an earlier connection between these endpoints is not over at that end, or a box \
@@ -93,7 +93,7 @@ pub fn after_crossing(case: &Case<'_>) -> Option<Diagnosed> {
         cause: OpeningCause::ResetAfterCrossing,
         side: Some(side),
         confidence: Confidence::Certain,
-        because: format!("the SYNs had met when {} reset the connection", name(side)),
+        because: format!("the SYNs had met when {} reset the connection", case.name(side)),
         frames: vec![reset.frame],
         advice:
             "the program at that end gave up, or closed its socket too soon: look at its timeouts"
@@ -124,13 +124,13 @@ pub fn icmp_error(case: &Case<'_>) -> Option<Diagnosed> {
     })?;
     let by = seen.packet.source;
     let whose = if by == case.end(side.opposite()).ip() {
-        format!("{}'s own address, or its NAT's", name(side.opposite()))
+        format!("{}'s own address, or its NAT's", case.name(side.opposite()))
     } else {
         "a router or firewall on the way".to_owned()
     };
     let because = format!(
         "{by} ({whose}) answered the SYN of {} with an ICMP error, {}/{}{}",
-        name(side),
+        case.name(side),
         icmp.kind,
         icmp.code,
         icmp_meaning(by, icmp.kind, icmp.code)
@@ -223,7 +223,7 @@ pub fn middlebox_reset(case: &Case<'_>) -> Option<Diagnosed> {
     // One from farther away than the host may be the host's, and what was heard of it a proxy's.
     let is_nearer = case.is_nearer(box_ttl, host_ttl);
     let is_early = box_hops == host_hops && refusal.is_early();
-    let name = name(refusal.by);
+    let name = case.name(refusal.by);
     let away = if is_early {
         format!(
             "the reset came as if from {box_hops} hops away, as what {name} itself sends, but too soon"
@@ -257,7 +257,7 @@ pub fn closed_port(case: &Case<'_>) -> Option<Diagnosed> {
         because: format!(
             "{} answered the SYN with a reset, from as far away as its other packets: nothing listens \
              or opens at {}",
-            name(refusal.by),
+            case.name(refusal.by),
             case.end(refusal.by)
         ),
         frames: vec![refusal.reset.frame],

@@ -1,6 +1,6 @@
 //! Numbers and options that somebody on the way changes.
 
-use super::case::{Case, Seen, name};
+use super::case::{Case, Seen};
 use super::cause::{Confidence, Diagnosed, OpeningCause};
 use crate::tcp::Side;
 use crate::wire::{Options, Segment, TcpOption};
@@ -25,7 +25,7 @@ fn copies(case: &Case<'_>) -> Option<Diagnosed> {
     let side = first.before.from;
     let because = format!(
         "it was captured before and behind somebody who changes what {} sends: {}",
-        name(side),
+        case.name(side),
         what.join(", ")
     );
     let frames = frames.flat_map(|altered| [altered.before.frame, altered.after.frame]);
@@ -48,7 +48,7 @@ fn quote(case: &Case<'_>) -> Option<Diagnosed> {
             let because = format!(
                 "the ICMP error of {} quotes the SYN of {} as it arrived there, changed: {}",
                 error.packet.source,
-                name(side),
+                case.name(side),
                 what.join(", ")
             );
             let frames = vec![syn.frame, error.frame];
@@ -73,8 +73,8 @@ pub fn echo(case: &Case<'_>) -> Option<Diagnosed> {
         let because = format!(
             "the SYN,ACK of {} echoes the timestamp {echo}, and {} sent {first}: one of the two was changed \
              on the way",
-            name(side),
-            name(other)
+            case.name(side),
+            case.name(other)
         );
         Some(found(None, Confidence::Likely, because, vec![seen.frame]))
     })
@@ -97,8 +97,8 @@ fn not_offered(case: &Case<'_>) -> Option<Diagnosed> {
         let because = format!(
             "the SYN,ACK of {} takes up what the SYN of {} did not offer ({}): somebody between adds to \
              the options, or takes from those of the SYN before it was captured",
-            name(side),
-            name(other),
+            case.name(side),
+            case.name(other),
             strange.join(", ")
         );
         let frames = vec![seen.frame];

@@ -1,6 +1,6 @@
 //! SYNs that nothing answered, and answers that nobody took.
 
-use super::case::{Case, hops, name};
+use super::case::{Case, hops};
 use super::cause::{Confidence, Diagnosed, OpeningCause, frames};
 use super::refusal::sure;
 use super::schedule::Stack;
@@ -96,8 +96,8 @@ pub fn syn_ack_ignored(case: &Case<'_>) -> Option<Diagnosed> {
         because: format!(
             "{} answered with a SYN,ACK, which came this far, and {} went on sending its SYN: its own \
              packet filter, or another's on this network, eats it",
-            name(Side::B),
-            name(Side::A)
+            case.name(Side::B),
+            case.name(Side::A)
         ),
         frames: [vec![answer.frame], frames(later.into_iter())].concat(),
         advice:

@@ -115,10 +115,6 @@ fn by_a_point(findings: &Findings<'_>) -> Option<MergedCause> {
 
 fn as_merged(point: &Point<'_>, found: &Diagnosed) -> MergedCause {
     let side = |side: Side| if point.is_flipped { side.opposite() } else { side };
-    let because = match point.is_flipped {
-        false => found.because.clone(),
-        true => format!("{} (as its capture calls the ends, a is b and b is a)", found.because),
-    };
     let frames =
         found.frames.iter().map(|frame| FrameOf { capture: point.part.capture, frame: *frame });
     MergedCause {
@@ -126,7 +122,7 @@ fn as_merged(point: &Point<'_>, found: &Diagnosed) -> MergedCause {
         side: found.side.map(side),
         between: None,
         confidence: found.confidence,
-        because,
+        because: found.because.clone(),
         frames: frames.collect(),
         advice: found.advice.clone(),
     }
