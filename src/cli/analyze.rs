@@ -21,7 +21,8 @@ use sink::{Also, Output, Sink};
 /// `analyze`'s arguments.
 #[derive(Args, Debug)]
 pub struct AnalyzeArgs {
-    /// Captures (pcap or pcapng, packed by gzip or not), directories of them, or - for stdin
+    /// Captures (pcap or pcapng, packed by gzip or not), directories of them, or - for stdin. Up to four
+    /// are compared: connections that several of them saw are merged
     #[arg(value_name = "FILE", required_unless_present_any = ["json_schema", "interface"])]
     pub files: Vec<PathBuf>,
     /// Watch this interface instead, until Ctrl-C; needs root

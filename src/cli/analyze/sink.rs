@@ -251,7 +251,7 @@ impl Sink {
 
     /// The connections asked for that more than one point saw.
     fn merged(&self, captures: &[CaptureAccount]) -> Vec<Merged> {
-        if self.not_compared > 0 && captures.len() > 1 {
+        if self.not_compared > 0 && (2..=MOST_POINTS).contains(&captures.len()) {
             super::warn(&format!(
                 "{} connections were not compared with the other captures: of each capture the first {} are",
                 self.not_compared, MOST_COMPARED
@@ -259,7 +259,12 @@ impl Sink {
         }
         let spans =
             (1..).zip(captures).filter_map(|(number, capture)| Some((number, capture.span()?)));
-        let mut merged = merge(&self.parts, &spans.collect());
+        let spans = spans.collect();
+        // More captures than a way has points are of several ways, and are not compared.
+        let is_one_way = captures.len() <= MOST_POINTS;
+        let ways = self.parts.chunk_by(|one, other| is_one_way || one.capture == other.capture);
+        let mut merged: Vec<_> = ways.flat_map(|parts| merge(parts, &spans)).collect();
+        (1..).zip(&mut merged).for_each(|(number, one)| one.number = number);
         merged.retain(|one| match self.output {
             Output::Ladder(number) => one.has(number),
             Output::Text { all: false } => one.is_noteworthy() && !self.is_of_a_run(one),
@@ -302,6 +307,9 @@ impl Sink {
         self.is_deaf |= self.stdout.write_all(text.as_bytes()).is_err();
     }
 }
+
+/// Both ends, and both sides of a NAT.
+const MOST_POINTS: usize = 4;
 
 /// Of each capture: some ten megabytes of them.
 const MOST_COMPARED: usize = 20_000;

@@ -200,12 +200,14 @@ impl Index {
     }
 }
 
-/// Two openings of which no packet passed both points, each at its own end: each aims at the port that
-/// the other has, at about the same time, and no third one does.
+/// Two openings of which no packet passed both points, each at its own end, and neither answered: each aims
+/// at the port that the other has, at about the same time, and no third one does.
 fn by_ports(parts: &[Part], known: &[Known], taken: &BTreeSet<usize>) -> Vec<Vec<Member>> {
     let free: Vec<_> = (0..parts.len()).filter(|place| !taken.contains(place)).collect();
     let mut by_ports: BTreeMap<[u16; 2], Vec<usize>> = BTreeMap::new();
-    for place in free.iter().filter(|place| known[**place].post == Post::At(Side::A)) {
+    let is_own =
+        |one: &Known| one.post == Post::At(Side::A) && one.syns.iter().all(|syn| syn.is_bare);
+    for place in free.iter().filter(|place| is_own(&known[**place])) {
         let Known { a, b, .. } = &known[*place];
         by_ports.entry([a.port(), b.port()]).or_default().push(*place);
     }
