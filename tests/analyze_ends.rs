@@ -139,7 +139,7 @@ fn of_evidence_files_the_live_verdict_is_told() {
 
 #[test]
 fn what_two_ends_of_a_punch_saw_is_opened_as_its_verdict_says() {
-    for name in ["crossed", "three-way"] {
+    for name in ["crossed", "three-way", "half-crossed"] {
         let answer = json(&[format!("captures/punches/{name}.pcapng")]);
         let (merged, verdict) = (&answer["merged"][0], &answer["verdicts"][0]["verdict"]);
         for key in ["opening", "outcome"] {

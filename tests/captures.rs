@@ -57,7 +57,7 @@ fn the_same_seed_gives_the_same_bytes_and_another_seed_other_ones() {
 
 #[test]
 fn the_evidence_files_of_punches_are_judged_as_their_json_says() {
-    for name in ["crossed", "three-way", "elsewhere"] {
+    for name in ["crossed", "three-way", "elsewhere", "half-crossed"] {
         let bytes = std::fs::read(punch(name, "pcapng")).unwrap();
         let verdict = verdict::judge_punch(&capture::read(&bytes).unwrap().run);
         let mut judged = report::lab_run_json(&verdict, None);

@@ -120,7 +120,10 @@ impl<'a> Point<'a> {
             Some(_) => goes_on() && has_gone_on(),
             None => has_begun,
         };
-        first <= at && at + LATEST <= last && has_room && is_kept
+        // What was sent later has come: the capture went on, and nothing is overtaken by so much.
+        let has_passed = || self.sent(here.from).any(|later| at + DISORDER < later.at);
+        let is_over = at + LATEST <= last || has_passed();
+        first <= at && is_over && has_room && is_kept
     }
 
     /// The first packet's time, in seconds since 1970.
@@ -214,6 +217,9 @@ impl Hand {
 
 /// Nothing is under way for longer between two points, or is as good as lost.
 const LATEST: Duration = Duration::from_secs(1);
+
+/// How far a packet may overtake another.
+const DISORDER: Duration = Duration::from_millis(10);
 
 /// Less than how long after a SYN every segment is kept.
 const WATCHED: Duration = Duration::from_millis(2_500);
