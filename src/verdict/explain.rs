@@ -15,6 +15,8 @@ mod tally;
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
+pub(super) use refusal::sure;
+
 pub use cause::{Confidence, Diagnosed, OpeningCause};
 pub use schedule::Stack;
 pub use tally::Tally;

@@ -15,6 +15,9 @@ pub fn syn_proxy(case: &Case<'_>) -> Option<Diagnosed> {
     let is_shut = syn_ack.window == 0;
     let mut sent = case.sent(side);
     let host = sent.find(|(seen, _)| case.is_nearer(answer.packet.ttl, seen.packet.ttl));
+    // One hop may be the router that captures, of whose copies some are missing.
+    let is_far = |seen: &Seen| hops(seen.packet.ttl) > hops(answer.packet.ttl) + 1;
+    let host = host.filter(|(seen, _)| is_shut || is_far(seen));
     let mut sent = case.sent(side);
     let update = sent.find(|(seen, segment)| {
         is_shut && !segment.is_reset() && segment.window > 0 && seen.at >= answer.at

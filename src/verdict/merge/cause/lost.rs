@@ -3,7 +3,7 @@
 use super::{Findings, MergedCause, SIDES, name, places};
 use crate::tcp::{Opening, Side};
 use crate::time::Duration;
-use crate::verdict::explain::{Confidence, OpeningCause};
+use crate::verdict::explain::{Confidence, OpeningCause, sure};
 use crate::verdict::merge::PacketFate;
 use crate::verdict::merge::carry::Carriage;
 
@@ -29,16 +29,18 @@ pub fn syn_lost(findings: &Findings<'_>) -> Option<MergedCause> {
     let one = (lost.len() == 1).then_some(*side);
     let is_one_place = lost.iter().all(|(.., other, _)| places(*other) == places(*between));
     let is_filtered = *count + answers(*side) >= LEAST_FILTERED;
-    let why = match is_filtered {
-        true => ": so many are not lost by accident",
-        false => ": whether by accident or by a filter, so few do not tell",
+    let is_alone = *count + answers(*side) == 1;
+    let why = match (is_filtered, is_alone) {
+        (true, _) => ": so many are not lost by accident",
+        (false, true) => ": or else the capture there has missed it",
+        (false, false) => ": whether by accident or by a filter, so few do not tell",
     };
     let frames = lost.iter().flat_map(|(.., syns)| syns.iter().copied());
     Some(MergedCause {
         cause: OpeningCause::SynLost,
         side: one,
         between: is_one_place.then_some(places(*between)),
-        confidence: Confidence::Certain,
+        confidence: sure(!is_alone),
         because: because + why,
         frames: frames.flat_map(|syn| findings.frames_of(syn)).collect(),
         advice: "see what is there: a NAT that maps the sender elsewhere, or filters by who was sent to before \
@@ -80,7 +82,8 @@ pub fn syn_ack_lost(findings: &Findings<'_>) -> Option<MergedCause> {
         cause: OpeningCause::SynAckLost,
         side: Some(side),
         between: Some(places(between)),
-        confidence: Confidence::Certain,
+        // A capture may have missed one.
+        confidence: sure(count > 1),
         because: format!(
             "{met}{} sent {count} SYN,ACK{}, and {} died {}",
             name(side),

@@ -8,11 +8,18 @@ use crate::verdict::merge::carry::Carriage;
 use crate::verdict::punch::icmp_meaning;
 use crate::wire::{Segment, Seq};
 
-/// A reset that the end in whose name it comes has not sent.
+/// A reset that the end in whose name it comes has not sent. One that a capture has missed looks the same: so
+/// the SYN that it answers has to have gone no farther, or it was not the only one.
 pub fn made_reset(findings: &Findings<'_>) -> Option<MergedCause> {
     let (reset, between) = SIDES.into_iter().find_map(|by| {
-        let mut made = findings.resets(by).filter(|reset| answers_a_syn(findings, reset));
-        made.find_map(|reset| Some((reset, findings.made_between(reset)?)))
+        let made = findings.resets(by).filter(|reset| answers_a_syn(findings, reset));
+        let made = made.filter_map(|reset| Some((reset, findings.made_between(reset)?)));
+        let made: Vec<_> = made.collect();
+        let mut syns = findings.bare_syns(by.opposite());
+        let (_, between) = made.first()?;
+        let stopped =
+            syns.any(|syn| findings.died_between(syn).map(places) == Some(places(*between)));
+        (stopped || made.len() > 1).then(|| made[0])
     })?;
     let ttl = reset.first().packet.ttl;
     Some(MergedCause {
@@ -144,11 +151,22 @@ pub fn icmp_error(findings: &Findings<'_>) -> Option<MergedCause> {
 }
 
 /// A SYN,ACK that the end in whose name it comes has not sent: something between answers first, and may or
-/// may not go on to that end.
+/// may not go on to that end. An end that sent none with that number is what tells it from one that a
+/// capture has missed.
 pub fn answered_in_its_place(findings: &Findings<'_>) -> Option<MergedCause> {
     let (answer, between) = SIDES.into_iter().find_map(|by| {
-        let mut made = findings.syn_acks(by);
-        made.find_map(|answer| Some((answer, findings.made_between(answer)?)))
+        let made = findings.syn_acks(by);
+        let made = made.filter_map(|answer| Some((answer, findings.made_between(answer)?)));
+        let made: Vec<_> = made.collect();
+        let number = |one: &Carriage<'_>| one.segment().map(|segment| segment.seq);
+        let first = made.first()?.0;
+        let own = findings.segments(by).filter(|one| one.behind(findings.points.len()).is_none());
+        let has_another = own.into_iter().any(|one| {
+            let is_syn =
+                one.segment().is_some_and(|segment| segment.is_bare_syn() || segment.is_syn_ack());
+            is_syn && number(one) != number(first)
+        });
+        (has_another || made.len() > 1).then(|| made[0])
     })?;
     let client = answer.from.opposite();
     let own = |syn: &Carriage<'_>| {
