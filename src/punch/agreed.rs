@@ -382,8 +382,9 @@ impl Party for Agreed {
 /// The number of the connection that the two ends agree over.
 const STREAM: Flow = Flow(Flow::FIRST_ACCEPTED - 1);
 
-/// So many packets and facts are less than the 64 KiB that a rendezvous server keeps for a client.
-const MOST_TOLD: usize = 160;
+/// So many packets and facts, at some 300 octets each and a third more once sealed, are half of the 64 KiB
+/// that a rendezvous server keeps for a client which is slow to read.
+const MOST_TOLD: usize = 80;
 
 /// A SYN that is lost is sent again after one second, and once more two seconds later (RFC 6298 §2).
 const GRACE: Duration = Duration::from_millis(3_500);
