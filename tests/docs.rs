@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
 use tso_probe::nat::PRESETS;
@@ -47,6 +48,36 @@ fn the_readme_links_to_what_is_there() {
     let here = links.filter(|link| !link.starts_with("http"));
     let missing: Vec<_> = here.filter(|link| !path(link).exists()).collect();
     assert!(missing.is_empty(), "{missing:?}");
+}
+
+/// Whoever types a code from the documents or the help is not told that there is no such word.
+#[test]
+fn every_code_in_documents_and_help_is_one() {
+    let mut texts = vec![document("protocol.md")];
+    texts.extend(
+        ["README.md", "CHANGELOG.md"].map(|name| fs::read_to_string(path(name)).expect(name)),
+    );
+    for command in ["punch", "proxy"] {
+        let help = Command::new(env!("CARGO_BIN_EXE_tso-probe")).args([command, "--help"]).output();
+        texts.push(String::from_utf8(help.expect("it runs").stdout).expect("help is text"));
+    }
+    let is_of_code = |letter: char| letter.is_ascii_alphanumeric() || letter == '-';
+    let is_code = |word: &&str| {
+        let mut parts = word.split('-');
+        let is_room = parts.next().is_some_and(|room| room.parse::<u32>().is_ok());
+        let words: Vec<_> = parts.collect();
+        let is_word =
+            |word: &&str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase());
+        is_room && words.len() > 1 && words.iter().all(is_word)
+    };
+    for text in texts {
+        let codes: Vec<_> =
+            text.split(|letter| !is_of_code(letter)).filter(is_code).map(str::to_owned).collect();
+        assert!(!codes.is_empty(), "there is an example in each");
+        for code in codes {
+            assert_eq!(code.parse::<tso_probe::punch::Code>().err(), None, "{code}");
+        }
+    }
 }
 
 #[test]

@@ -33,6 +33,10 @@ const TESTS: &[(&str, fn())] = &[
     ("where_ports_are_random_it_says_beforehand_that_there_is_no_chance", random),
     ("whoever_has_wrong_words_does_not_get_in_and_the_right_one_does", wrong_words),
     ("who_waits_outlasts_a_server_that_is_killed", killed_server),
+    ("a_server_behind_a_nat_or_at_all_addresses_serves_all_the_same", hidden_server),
+    ("a_peer_that_is_stopped_or_killed_is_told_of", stopped_peer),
+    ("who_waits_and_is_stopped_for_a_while_is_back_in_its_room", stopped_waiter),
+    ("masked_nothing_of_earlier_attempts_shows_an_address", masked),
     ("over_tls_the_server_has_to_prove_who_it_is", tls),
     ("the_code_and_each_failure_are_told_in_words", words),
     ("a_pipe_over_it_carries_both_ways", pipe),
@@ -77,7 +81,11 @@ fn serving(network: &Network) -> Running {
 
 /// An end that waits, and the code that it prints.
 fn waiting(network: &Network, host: &str, more: &[&str]) -> (Running, String) {
-    let all = [&["punch", "--rendezvous", SERVER], more].concat();
+    waiting_at(network, host, SERVER, more)
+}
+
+fn waiting_at(network: &Network, host: &str, server: &str, more: &[&str]) -> (Running, String) {
+    let all = [&["punch", "--rendezvous", server], more].concat();
     let mut waiter = Running::start(network.tso_probe(host, &all));
     let told = waiter.progress().find(|line| line.contains("on the other side")).unwrap();
     (waiter, told.rsplit(' ').next().unwrap().to_owned())
@@ -175,7 +183,10 @@ fn connect_only() {
     command.args(["--rendezvous", SERVER, &code, "--connect-only", "--attempts", "20"]);
     let joiner = Running::start(network::marked(command)).wait(4 * PATIENCE);
     let waiter = waiter.wait(4 * PATIENCE);
-    let told = |answer: &Answer| answer.json()["earlier"].clone();
+    let told = |answer: &Answer| {
+        let answer = answer.json();
+        json!([answer["earlier"], answer["troubles"], answer["diagnosis"], answer["foreseen"]])
+    };
     let codes = (waiter.code, joiner.code);
     assert_eq!(codes, (Some(0), Some(0)), "{:#} {:#}", told(&waiter), told(&joiner));
     let calls = std::fs::read_to_string(calls).unwrap();
@@ -191,13 +202,107 @@ fn connect_only() {
 fn random() {
     let network = behind([RANDOM, PLAIN]);
     let _server = serving(&network);
+    // The one that may go on has no more to tell than the other.
     let brief: &[&str] = &["--timeout", "1s", "--attempts", "2"];
-    for answer in meet(&network, ["in", "far"], [brief, brief]) {
+    let longer: &[&str] = &["--timeout", "1s", "--attempts", "8"];
+    for answer in meet(&network, ["in", "far"], [brief, longer]) {
         assert_eq!(answer.code, Some(1), "{answer:?}");
         let answer = answer.json();
         assert!(answer["foreseen"]["chance"].as_f64().unwrap() < 0.02, "{answer:#}");
         assert_eq!(answer["earlier"].as_array().unwrap().len(), 1, "{answer:#}");
         assert_eq!(answer["outcome"], "timed-out");
+        let advice = answer["diagnosis"]["advice"].as_str().unwrap();
+        assert!(advice.contains("'tso-probe proxy'"), "{answer:#}");
+    }
+}
+
+fn hidden_server() {
+    let network = behind([PLAIN, PLAIN]);
+    // What is called 203.0.113.12 outside is 10.9.9.9, and knows nothing of that.
+    network.sh("
+        ip -n $P-a addr add 10.9.9.9/32 dev lo
+        ip -n $P-core route add 10.9.9.9/32 via 203.0.113.10
+    ");
+    network.rules(
+        "core",
+        "table ip nat {
+            chain in {
+                type nat hook prerouting priority dstnat;
+                ip daddr 203.0.113.12 dnat to 10.9.9.9;
+            }
+        }",
+    );
+    for (listen, reached) in [("10.9.9.9", "203.0.113.12"), ("0.0.0.0", SERVER)] {
+        let server = network.serve("a", &["--rendezvous-only", "--listen", listen]);
+        let (waiter, code) = waiting_at(&network, "in", reached, &["--json"]);
+        let all = ["punch", "--json", "--rendezvous", reached, &code];
+        let joiner = Running::start(network.tso_probe("far", &all));
+        let [a, _] = open(&[waiter, joiner].map(|end| end.wait(PATIENCE)));
+        assert!(a["foreseen"]["chance"].as_f64().unwrap() > 0.8, "{a:#}");
+        server.signal("INT");
+        assert_eq!(server.wait(PATIENCE).code, Some(0));
+    }
+}
+
+/// Real processes, stopped by the kernel: their connections stand, and nothing answers.
+fn stopped_peer() {
+    let network = behind([RANDOM, RANDOM]);
+    let _server = serving(&network);
+    let (waiter, code) = waiting(&network, "in", &[]);
+    waiter.signal("STOP");
+    let joiner = joining(&network, "far", &code, &[]).wait(PATIENCE);
+    assert_eq!(joiner.code, Some(2), "{joiner:?}");
+    assert!(joiner.stderr.contains("its host has stopped"), "{joiner:?}");
+    assert!(!joiner.stderr.contains("other words"), "{joiner:?}");
+    waiter.signal("KILL");
+    waiter.wait(PATIENCE);
+    for (signal, word) in [("STOP", "its host has stopped"), ("KILL", "the peer has left")] {
+        let brief = ["--timeout", "60s", "--attempts", "1"];
+        let (waiter, code) = waiting(&network, "in", &[&["--json"][..], &brief].concat());
+        let mut joiner = joining(&network, "far", &code, &[&["-v"][..], &brief].concat());
+        assert!(joiner.progress().any(|line| line.starts_with("agreed; chance")));
+        let under_way = "ip netns exec $P-far ss -Htn state syn-sent dst 198.51.100.1";
+        assert!(within(PATIENCE, || !network.sh(under_way).is_empty()), "no SYN has left");
+        joiner.signal(signal);
+        let waiter = waiter.wait(PATIENCE);
+        assert_eq!(waiter.code, Some(1), "{waiter:?}");
+        let answer = waiter.json();
+        assert_eq!(answer["diagnosis"]["cause"], "peer-gone", "{answer:#}");
+        let because = answer["diagnosis"]["because"].as_str().unwrap();
+        assert!(because.contains(word), "{answer:#}");
+        joiner.signal("KILL");
+        joiner.wait(PATIENCE);
+    }
+}
+
+/// For longer than the server waits for a word: this is what is tested, nothing is waited for.
+fn stopped_waiter() {
+    let network = behind([PLAIN, PLAIN]);
+    let _server = serving(&network);
+    let (waiter, code) = waiting(&network, "in", &["--json"]);
+    waiter.signal("STOP");
+    std::thread::sleep(Duration::from_secs(70));
+    waiter.signal("CONT");
+    let joiner = joined(&network, &code);
+    open(&[waiter.wait(PATIENCE), joiner]);
+}
+
+fn masked() {
+    let network = behind([RANDOM, PLAIN]);
+    let _server = serving(&network);
+    let brief = ["-v", "--mask", "--timeout", "1s", "--attempts", "2"];
+    let (waiter, code) = waiting(&network, "in", &brief);
+    let joiner = joining(&network, "far", &code, &[&["--json"][..], &brief].concat());
+    let [waiter, joiner] = [waiter, joiner].map(|end| end.wait(PATIENCE));
+    assert!(waiter.stdout.contains("Attempt 1 came to nothing"), "{waiter:?}");
+    assert_eq!(joiner.json()["earlier"].as_array().unwrap().len(), 1, "{joiner:?}");
+    for answer in [&waiter, &joiner] {
+        assert_eq!(answer.code, Some(1), "{answer:?}");
+        let all = answer.stdout.clone() + &answer.stderr;
+        for address in ["192.168.", "198.51.100.1", "192.0.2.10", "203.0.113.10:5386"] {
+            assert!(!all.contains(address), "{address}: {all}");
+        }
+        assert!(all.contains("203.0.113."), "what is masked is named still: {all}");
     }
 }
 
@@ -243,16 +348,29 @@ fn killed_server() {
 fn tls() {
     let network = behind([PLAIN, PLAIN]);
     let papers = Papers::of(SERVER);
+    let authority = Papers::of_an_authority(SERVER);
     let options = [&["--rendezvous-only", "--listen", SERVER][..], &papers.options()].concat();
     let _server = network.serve("a", &options);
     let trusting = ["--tls-ca", papers.certificate.as_str()];
     open(&meet(&network, ["in", "far"], [&trusting, &trusting]));
-    for (more, wanted) in [(&["--tls"][..], "UnknownIssuer"), (&[], "has ended the connection")] {
+    let cases = [
+        (&["--tls"][..], "UnknownIssuer", "--tls-ca"),
+        (&["--tls"], "UnknownIssuer", "has a command that makes one"),
+        (&[], "has ended the connection", "if it has a certificate, give --tls"),
+    ];
+    for (more, wanted, hint) in cases {
         let all = [&["punch", "--rendezvous", SERVER], more].concat();
         let answer = Running::start(network.tso_probe("in", &all)).wait(PATIENCE);
         assert_eq!(answer.code, Some(2), "{answer:?}");
-        assert!(answer.stderr.contains(wanted), "{wanted}: {answer:?}");
+        assert!(answer.stderr.contains(wanted) && answer.stderr.contains(hint), "{answer:?}");
     }
+    let ports = ["--rendezvous-ports", "7386,7387", "--rendezvous-only", "--listen", SERVER];
+    let _other = network.serve("a", &[&ports[..], &authority.options()].concat());
+    let at = format!("{SERVER}:7386");
+    let all = ["punch", "--rendezvous", &at, "--tls-ca", &authority.certificate];
+    let answer = Running::start(network.tso_probe("in", &all)).wait(PATIENCE);
+    assert_eq!(answer.code, Some(2), "{answer:?}");
+    assert!(answer.stderr.contains("CA:TRUE") && answer.stderr.contains("hint:"), "{answer:?}");
 }
 
 fn words() {
@@ -309,7 +427,7 @@ fn interrupted() {
     waiter.signal("INT");
     let waiter = waiter.wait(PATIENCE);
     assert_eq!(waiter.code, Some(2), "{waiter:?}");
-    assert!(waiter.stderr.contains("interrupted"), "{waiter:?}");
+    assert!(waiter.stderr.contains("interrupted before the two ends had agreed"), "{waiter:?}");
     // Its room went with it.
     let joiner = joining(&network, "far", &code, &[]).wait(PATIENCE);
     assert_eq!(joiner.code, Some(2), "{joiner:?}");
@@ -368,7 +486,9 @@ fn hosts_interrupted() {
 }
 
 fn refused() {
-    let cases: [(&[&str], &str); 7] = [
+    let cases: [(&[&str], &str); 9] = [
+        (&["--rendezvous", "127.0.0.1:6386"], "its firewall lets port 6386 in"),
+        (&["--rendezvous", "127.0.0.1", "--timeout", "0s"], "a time from 1ms to 60s is wanted"),
         (&["--rendezvous", "127.0.0.1:9"], "refuses connections"),
         (&["--rendezvous", "127.0.0.1:9"], "give --tls"),
         (&["--rendezvous", "127.0.0.1", "7-violin"], "a code is a number and two words"),

@@ -216,6 +216,10 @@ pub struct ServeArgs {
     /// At most so many connections and rooms of one address or IPv6 /64 at once [default: 256 and 64]
     #[arg(long, value_name = "N", value_parser = parse_count)]
     pub max_per_address: Option<usize>,
+    /// At most so many attempts a minute to enter rooms from one address or IPv6 /64, but for those that were
+    /// welcome [default: 30]
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    pub max_joins: Option<usize>,
     /// How long somebody may wait for a peer: 10m, 1h [default: 1h]
     #[arg(long, value_name = "TIME", value_parser = parse_wait)]
     pub max_wait: Option<Duration>,

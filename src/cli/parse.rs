@@ -137,6 +137,13 @@ pub fn parse_delay(text: &str) -> Result<Duration, String> {
     if delay > LONGEST_DELAY { Err(wanted.to_owned()) } else { Ok(delay) }
 }
 
+/// How long something may take: as [`parse_delay`], and no less than a millisecond.
+pub fn parse_patience(text: &str) -> Result<Duration, String> {
+    let least = Duration::from_millis(1);
+    let patience = parse_delay(text)?;
+    if patience < least { Err("a time from 1ms to 60s is wanted".to_owned()) } else { Ok(patience) }
+}
+
 /// At least one.
 pub fn parse_count(text: &str) -> Result<usize, String> {
     let count = text.parse().ok().filter(|count| *count > 0);
@@ -181,8 +188,11 @@ mod tests {
         assert_eq!(parse_delay("1.5s"), Ok(Duration::from_millis(1500)));
         assert_eq!(parse_delay("800us"), Ok(Duration::from_micros(800)));
         for bad in ["50", "ms", "-1s", "1h", "61s", "1e400s", "nan s", ""] {
-            assert!(parse_delay(bad).is_err(), "{bad}");
+            assert!(parse_delay(bad).is_err() && parse_patience(bad).is_err(), "{bad}");
         }
+        assert_eq!(parse_delay("0s"), Ok(Duration::ZERO));
+        assert_eq!(parse_patience("1ms"), Ok(Duration::from_millis(1)));
+        assert!(parse_patience("0s").is_err_and(|why| why.contains("from 1ms")));
     }
 
     #[test]

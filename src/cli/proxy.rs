@@ -8,7 +8,7 @@ use clap::Args;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::finish::{remark, show};
-use super::parse::{Listen, parse_delay};
+use super::parse::{Listen, parse_patience};
 use super::request::{Host, PunchHost, RendezvousHost};
 use super::run::first_of;
 use super::tls::TlsArgs;
@@ -52,7 +52,7 @@ pub struct ProxyArgs {
     #[arg(value_parser = clap::value_parser!(u32).range(1..=20))]
     pub attempts: u32,
     /// How long to try, each time
-    #[arg(long, value_name = "TIME", value_parser = parse_delay, default_value = "10s")]
+    #[arg(long, value_name = "TIME", value_parser = parse_patience, default_value = "10s")]
     pub timeout: Duration,
 }
 
@@ -99,6 +99,7 @@ pub fn proxy(args: &ProxyArgs) -> Result<Exit, Failure> {
         News::Waits(code) => show(&format!("{code}\n")),
         News::Opened(what) => remark(&format!("{what}\n")),
         News::Failed(why) => remark(&format!("not opened: {why}\n")),
+        News::Held(why) => remark(&format!("waiting: {why}\n")),
     });
     let places: Vec<_> = errand.doors.iter().map(place).collect();
     let ready = || remark(&report::doors(&places));
@@ -132,10 +133,10 @@ For programs that can only connect. On the side that has the service, and is tol
   tso-probe proxy --rendezvous rendezvous.example.net --accept localhost:22
 
 On the other, one of these:
-  tso-probe proxy --rendezvous rendezvous.example.net --forward 2222:7-violin-lagoon-maple-otter
+  tso-probe proxy --rendezvous rendezvous.example.net --forward 2222:7-violin-lagoon-zebra-otter
   ssh -p 2222 localhost
   tso-probe proxy --rendezvous rendezvous.example.net --socks 1080
-  ssh -o ProxyCommand='nc -X 5 -x localhost:1080 %h %p' 7-violin-lagoon-maple-otter.tso
+  ssh -o ProxyCommand='nc -X 5 -x localhost:1080 %h %p' 7-violin-lagoon-zebra-otter.tso
 
 Each connection of a program is one of its own between the two hosts, opened as 'tso-probe punch' does;
 the code stays for as long as the service's side runs.

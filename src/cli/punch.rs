@@ -1,6 +1,7 @@
 //! A punch, done: the connection opened, what happened shown, and the connection handed over.
 
 mod args;
+mod discreet;
 mod hand_over;
 mod met;
 mod moment;
@@ -17,17 +18,18 @@ use super::request::{Form, Host};
 use super::run::first_of;
 use super::screen::{Progress, Screen};
 use crate::capture::{self, Evidence};
-use crate::engine::Fact;
+use crate::engine::Trouble;
 use crate::live::{self, Ended, LivePunch, Stop};
 use crate::os::signals::Signals;
 use crate::os::{clock, discipline, entropy};
 use crate::punch::{Appointment, Meet, Role};
-use crate::report::{self, Masker};
+use crate::report;
 use crate::tcp::Side;
 use crate::time::Duration;
 use crate::verdict::{Foreseen, PunchVerdict, judge_punch};
 use crate::wire::Endpoint;
 use args::{Agree, Control, Then};
+use discreet::Teller;
 use moment::Moment;
 
 /// Opens the connection, and says how that went.
@@ -39,45 +41,32 @@ pub fn punch(request: &Punch) -> Result<Exit, Failure> {
     output.check()?;
     let seed = request.seed.map_or_else(entropy::seed, Ok)?;
     let signals = Signals::block()?;
-    let (progress, stop) = (Progress::new(output.verbosity), Stop::Signals(&signals));
+    let stop = Stop::Signals(&signals);
+    let teller = Teller::new(Progress::new(output.verbosity), output.mask);
     let started = clock::realtime();
-    let mut watch = watch(progress);
+    let mut watch = teller.watch();
     let mut earlier = Vec::new();
     let ended = match &request.agree {
         Agree::Before { peer, at, local_port } => {
             let live = live(request, peer, (*at, *local_port), seed)?;
-            progress.say(&waiting(&live));
+            teller.say(&waiting(&live));
             live::punch(&live, stop, &mut watch)
         }
         Agree::Over { control, peer, external, local_port } => {
             let peer = peer.as_ref().map(|peer| first_of(peer, "peer")).transpose()?;
             let ends = (*local_port, peer, *external);
             let appointment = appointment(request, control, ends, seed)?;
-            progress.say(&meeting(&appointment));
+            teller.say(&meeting(&appointment));
             live::punch_agreed(&appointment, stop, &mut watch)
         }
-        Agree::Met { .. } => met::punch(request, seed, (stop, progress), &mut watch, &mut earlier)?,
+        Agree::Met { .. } => met::punch(request, seed, (stop, &teller), &mut watch, &mut earlier)?,
     };
-    progress.end();
+    teller.end();
     let Ended { run, connection } = ended?;
     // From here on Ctrl-C ends the program as it ends any other.
     drop(signals);
     let open = connection.filter(is_with_a_peer);
-    finish(request, Evidence { run, started }, open, &earlier)
-}
-
-/// Says what goes on at this end, whose facts come first: the peer's, told afterwards, are no progress.
-fn watch(progress: Progress) -> impl FnMut(&Fact) {
-    let (mut own, mut said) = (None, None);
-    move |fact| {
-        if matches!(fact, Fact::Punch { side, .. } if *own.get_or_insert(*side) != *side) {
-            return;
-        }
-        if let Some(what) = report::progress(fact).filter(|what| said.as_ref() != Some(what)) {
-            progress.say(&what);
-            said = Some(what);
-        }
-    }
+    finish(request, Evidence { run: teller.masked(&run), started }, open, &earlier)
 }
 
 fn live(
@@ -151,13 +140,10 @@ fn is_with_a_peer(connection: &TcpStream) -> bool {
 
 fn finish(
     request: &Punch,
-    mut evidence: Evidence,
+    evidence: Evidence,
     open: Option<TcpStream>,
     earlier: &[Foreseen],
 ) -> Result<Exit, Failure> {
-    if request.output.mask {
-        Masker::of_punch(&evidence.run).run(&mut evidence.run);
-    }
     let verdict = judge_punch(&evidence.run);
     if verdict.ends.is_empty() {
         return Err(not_agreed(request, &verdict));
@@ -192,8 +178,11 @@ fn finish(
 
 /// The ends never came so far as to try.
 fn not_agreed(request: &Punch, verdict: &PunchVerdict) -> Failure {
-    let told = verdict.troubles.first().cloned();
-    let why = told.unwrap_or_else(|| "the two ends did not agree".to_owned());
+    let why = match verdict.trouble.first() {
+        Some(Trouble::Interrupted) => "interrupted before the two ends had agreed".to_owned(),
+        Some(trouble) => trouble.to_string(),
+        None => "the two ends did not agree".to_owned(),
+    };
     let hint = match &request.agree {
         Agree::Met { server, code, .. } => met::hint(server, code.as_ref(), &why),
         _ => {

@@ -50,6 +50,13 @@ impl Serve {
             let error = format!("--listen says port {one}, --control-port says {other}");
             return Err(Failure::new(error, "give the control port once"));
         }
+        if let Some(port) = in_listen.filter(|_| args.rendezvous_only) {
+            let error = format!(
+                "--listen names port {port} for control connections, which --rendezvous-only leaves out"
+            );
+            let other = port.checked_add(1).unwrap_or(port - 1);
+            return Err(Failure::new(error, format!("give --rendezvous-ports {port},{other}")));
+        }
         let control_port = in_listen.or(args.control_port).unwrap_or(CONTROL_PORT);
         let probe_ports = args.probe_ports.unwrap_or(PROBE_PORTS);
         let stun_ports = args.stun_ports.unwrap_or(STUN_PORTS);
@@ -89,6 +96,9 @@ fn limits(args: &ServeArgs) -> IntroducerLimits {
             .max_per_address
             .unwrap_or(usual.connections_of_one_address),
         rooms_of_one_address: args.max_per_address.unwrap_or(usual.rooms_of_one_address),
+        joins_per_minute: args
+            .max_joins
+            .map_or(usual.joins_per_minute, |most| u32::try_from(most).unwrap_or(u32::MAX)),
         waiting: args.max_wait.unwrap_or(usual.waiting),
         ..usual
     }

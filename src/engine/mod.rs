@@ -8,7 +8,7 @@ mod punch;
 mod stun;
 
 pub use fact::{Effort, Fact, Order, Place, Question, Record, Remotes, Run, Trouble, Unreached};
-pub use punch::{By, Change, Miss, Punched, Source, Witness};
+pub use punch::{By, Change, Gone, Miss, Punched, Source, Witness};
 pub use stun::{StunAnswer, StunAsked, StunOutcome};
 
 use serde::{Deserialize, Serialize};

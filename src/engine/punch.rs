@@ -55,6 +55,13 @@ pub enum Punched {
     Met,
     /// Somebody came who does not know the words, and was sent away.
     Impostor,
+    /// Somebody came, showed no proof at all, right or wrong, and is gone again.
+    Visitor,
+    /// The rendezvous server says that the peer is gone, before the two were done with each other.
+    PeerGone {
+        /// How.
+        how: Gone,
+    },
     /// What an attempt has taught that came to nothing.
     Taught {
         /// Where our SYN came from, as the peer saw it.
@@ -70,8 +77,8 @@ pub enum Punched {
         peer: Vec<Endpoint>,
         /// Whether the peer says that it is seen so from all sides, and will be the next time.
         steady: bool,
-        /// How likely it is that both ports are among these, in thousandths; none where inner addresses are
-        /// aimed at.
+        /// How likely it is that both ports are among these, in thousandths; none where both ends are behind
+        /// one address, since nobody knows whether a way leads from one to the other.
         chance: Option<u16>,
         /// By which rule this end's ports seem to be chosen, in words.
         rule: Option<String>,
@@ -171,6 +178,29 @@ pub enum Miss {
     Unreached(Unreached),
     /// It had come beyond SYN-SENT, and ended.
     Ended(End),
+}
+
+/// How a peer is gone that a rendezvous server has brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Gone {
+    /// Its connection with the server has ended.
+    Left,
+    /// It gives the server no sign of life.
+    Silent,
+    /// The server has shown it out.
+    Refused,
+}
+
+impl Gone {
+    /// For people.
+    pub const fn in_words(self) -> &'static str {
+        match self {
+            Self::Left => "the peer has left: it ended, or lost the rendezvous server",
+            Self::Silent => "the peer is silent: its host has stopped, or is out of reach",
+            Self::Refused => "the rendezvous server has shown the peer out",
+        }
+    }
 }
 
 /// Which socket a connection came from.

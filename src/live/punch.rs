@@ -84,7 +84,7 @@ pub fn punch_agreed(
 }
 
 /// The same with a peer that a rendezvous server brings, in as many attempts as it takes. `failed` sees
-/// what each attempt has left that came to nothing and is followed by another. How connections are
+/// what each attempt has left that came to nothing, once another is begun after it. How connections are
 /// made, over TLS for one, is up to `flows`.
 ///
 /// # Errors
@@ -97,28 +97,39 @@ pub fn punch_introduced(
     failed: &mut dyn FnMut(u32, &Run),
 ) -> os::Result<Ended> {
     let begun = clock::monotonic();
-    let mut last: Option<Ended> = None;
+    let mut last: Option<(u32, Ended)> = None;
     loop {
         let station = Station::plain().since(begun);
         let with = (station, flows);
-        let (ended, kept) = drive(introduced, Introduced::opened, with, stop, watch)?;
+        let mut untold = last.as_ref();
+        let mut see = |fact: &Fact| {
+            if is_aim(fact)
+                && let Some((number, ended)) = untold.take()
+            {
+                failed(*number, &ended.run);
+            }
+            watch(fact);
+        };
+        let (ended, kept) = drive(introduced, Introduced::opened, with, stop, &mut see)?;
         // A peer that has left between two attempts has said all it had to with the last.
         let ended = match last {
-            Some(last) if !has_tried(&ended.run) => return Ok(last),
+            Some((_, last)) if !has_tried(&ended.run) => return Ok(last),
             _ => ended,
         };
         let attempt = introduced.attempt();
         if !introduced.again(Station::plain().since(begun).now()) {
             return Ok(ended);
         }
-        failed(attempt, &ended.run);
-        (last, flows) = (Some(ended), kept.deaf());
+        (last, flows) = (Some((attempt, ended)), kept.deaf());
     }
 }
 
 fn has_tried(run: &Run) -> bool {
-    let mut facts = run.facts.iter();
-    facts.any(|(_, fact)| matches!(fact, Fact::Punch { what: Punched::Aimed { .. }, .. }))
+    run.facts.iter().any(|(_, fact)| is_aim(fact))
+}
+
+const fn is_aim(fact: &Fact) -> bool {
+    matches!(fact, Fact::Punch { what: Punched::Aimed { .. }, .. })
 }
 
 /// Where a peer comes to again and again, each time to agree on a punch. Whoever comes between two

@@ -70,7 +70,7 @@ impl Session {
         let mut said = Vec::new();
         while !octets.is_empty() {
             self.0.read_tls(&mut octets).map_err(|why| why.to_string())?;
-            self.0.process_new_packets().map_err(|why| why.to_string())?;
+            self.0.process_new_packets().map_err(|why| in_words(&why))?;
             // It has no more for now, or the other side has ended it.
             let _ = self.0.reader().read_to_end(&mut said);
         }
@@ -90,6 +90,16 @@ impl Session {
         while self.0.wants_write() && self.0.write_tls(&mut octets).is_ok() {}
         octets
     }
+}
+
+fn in_words(why: &rustls::Error) -> String {
+    let why = why.to_string();
+    // Many a self-signed certificate is made as an authority's (RFC 5280 §4.2.1.9).
+    if why.contains("CaUsedAsEndEntity") {
+        return "its certificate is that of an authority (CA:TRUE), which is no server's"
+            .to_owned();
+    }
+    why
 }
 
 fn unreadable(path: &Path, why: &rustls::pki_types::pem::Error) -> Error {

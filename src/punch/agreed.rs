@@ -16,7 +16,7 @@ use super::direct::{Aim, Direct};
 use super::journal::Journal;
 use super::prospect::Prospect;
 use super::signal::{Clocks, Lines, Signal, VERSION, to_line};
-use crate::engine::{Bind, Event, Fact, Flow, How, Party, Punched, Reader, Step, Trouble};
+use crate::engine::{Bind, Event, Fact, Flow, Gone, How, Party, Punched, Reader, Step, Trouble};
 use crate::tcp::Side;
 use crate::time::{Duration, Instant};
 use crate::wire::Endpoint;
@@ -168,6 +168,7 @@ impl Agreed {
             Signal::Go { at, clocks, trial } => self.go(now, at, clocks, trial),
             Signal::Saw { .. } | Signal::Told { .. } => self.told(signal),
             Signal::Done => self.peer_is_done(),
+            Signal::Other => {}
         }
     }
 
@@ -283,6 +284,25 @@ impl Agreed {
         self.phase = Phase::Over;
     }
 
+    /// The peer is gone, by the word of the server that the stream leads through. What is on its way may
+    /// still open, for a moment.
+    pub fn parted(&mut self, now: Instant, how: Gone) {
+        let awaits = !self.peer_is_done && self.opened.is_none();
+        self.stream = None;
+        match &mut self.phase {
+            Phase::Punching(_) | Phase::Reporting if !awaits => self.lost(),
+            Phase::Punching(direct) => {
+                direct.give_up_by(now + GRACE);
+                self.note(Punched::PeerGone { how });
+            }
+            Phase::Reporting => {
+                self.note(Punched::PeerGone { how });
+                self.phase = Phase::Over;
+            }
+            _ => self.give_up(how.in_words().to_owned()),
+        }
+    }
+
     /// The stream is gone: before the punch that is the end of it, afterwards it is no matter.
     fn lost(&mut self) {
         self.stream = None;
@@ -362,8 +382,12 @@ impl Party for Agreed {
 /// The number of the connection that the two ends agree over.
 const STREAM: Flow = Flow(Flow::FIRST_ACCEPTED - 1);
 
-/// So many packets and facts are less than the 64 KiB that a rendezvous server keeps for a client.
-const MOST_TOLD: usize = 160;
+/// So many packets and facts, at some 300 octets each and a third more once sealed, are half of the 64 KiB
+/// that a rendezvous server keeps for a client which is slow to read.
+const MOST_TOLD: usize = 80;
+
+/// A SYN that is lost is sent again after one second, and once more two seconds later (RFC 6298 §2).
+const GRACE: Duration = Duration::from_millis(3_500);
 
 /// How long an answer may take.
 const ANSWER: Duration = Duration::from_secs(10);

@@ -110,6 +110,11 @@ impl Direct {
         }
     }
 
+    /// Gives up at this moment, if not before.
+    pub fn give_up_by(&mut self, at: Instant) {
+        self.aim.patience = self.aim.patience.min(at.since(self.aim.first));
+    }
+
     /// Whether its port is its own choice, rather than the host's.
     const fn binds(&self) -> bool {
         self.aim.local.port() != 0

@@ -16,13 +16,14 @@ mod peer;
 mod shows;
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
 
 use super::agreed::Agreed;
 use super::appointment::{Appointment, Meet, Role, Sync};
 use super::code::Words;
 use super::prospect::{Outlook, Prospect};
-use crate::engine::{Bind, Event, Fact, Flow, Party, Punched, Reader, Step, Trouble, Unreached};
+use crate::engine::{
+    Bind, Event, Fact, Flow, Gone, Party, Punched, Reader, Step, Trouble, Unreached,
+};
 use crate::rendezvous::introducer::{self as wire, Code, Lines, Request, Seen, Ticket};
 use crate::tcp::Side;
 use crate::time::{Duration, Instant};
@@ -66,7 +67,8 @@ pub struct Introduced {
     /// The connection with the server.
     server: Option<Flow>,
     lines: Lines,
-    local: Option<IpAddr>,
+    /// This end of that connection.
+    local: Option<Endpoint>,
     probes: Vec<Endpoint>,
     ticket: Option<Ticket>,
     /// The room that this end has opened, and how it is claimed.
@@ -186,7 +188,7 @@ impl Introduced {
     fn show(&mut self, now: Instant) {
         let Some(local) = self.local else { return };
         self.learnt.begin();
-        let own = self.setting.port.map(|port| (local, port));
+        let own = self.setting.port.map(|port| (local.ip(), port));
         for (from, to) in self.shows.plan(&self.probes, own, self.attempt == 1) {
             let flow = self.next_flow();
             self.shows.add(flow);
@@ -216,7 +218,7 @@ impl Introduced {
     }
 
     fn agree(&mut self, now: Instant) {
-        let Some(address) = self.local else { return };
+        let Some(address) = self.local.map(|local| local.ip()) else { return };
         let seen: Vec<_> = self.shows.seen.iter().copied().chain(self.learnt.mappings()).collect();
         let ahead = now.since(self.shows.seen_at) + AHEAD;
         let (to, port) = (self.learnt.peer(), self.setting.port);
@@ -284,7 +286,7 @@ impl Introduced {
                 self.deadline = now + KEEP_ALIVE;
             }
             Stage::Parted => self.dial(now),
-            Stage::Proving => self.is_impostor(now),
+            Stage::Proving => self.visited(now, Gone::Silent.in_words()),
             // What was not seen by now is done without.
             Stage::Showing => self.agree(now),
             Stage::Agreeing(_) | Stage::Over => {}

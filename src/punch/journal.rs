@@ -5,6 +5,7 @@ use crate::engine::{Change, Fact, Place, Punched, Record};
 use crate::tcp::Side;
 use crate::time::Instant;
 use crate::wire::control::PacketText;
+use crate::wire::printable;
 
 /// What is to be told, and how much was heard.
 #[derive(Debug)]
@@ -70,7 +71,7 @@ impl Journal {
         }
     }
 
-    /// The same with the moments in it on our clock.
+    /// The same with the moments in it on our clock, and texts that do not steer a terminal.
     fn moved(&self, what: Punched) -> Punched {
         match what {
             Punched::Aimed { local, remote, also, first, give_up } => {
@@ -80,6 +81,13 @@ impl Journal {
             Punched::Tried { attempt, at } => Punched::Tried { attempt, at: self.on_ours(at) },
             Punched::Changed(change) => {
                 Punched::Changed(Change { at: self.on_ours(change.at), ..change })
+            }
+            Punched::Unwatched { witness, why } => {
+                Punched::Unwatched { witness, why: printable(&why) }
+            }
+            Punched::Foresaw { own, peer, steady, chance, rule } => {
+                let rule = rule.map(|rule| printable(&rule));
+                Punched::Foresaw { own, peer, steady, chance, rule }
             }
             other => other,
         }

@@ -11,7 +11,6 @@ use crate::wire::Endpoint;
 
 /// Where an end will be seen from, as far as that can be told beforehand.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Prospect {
     /// The likeliest endpoints, the likeliest first.
     pub external: Vec<Endpoint>,
@@ -101,8 +100,8 @@ pub struct Choice {
     pub remote: Endpoint,
     /// Others that it may have.
     pub also: Vec<Endpoint>,
-    /// How likely it is that both ports are among those aimed at, in thousandths; none where inner
-    /// addresses are aimed at, of which nobody knows whether a way leads there.
+    /// How likely it is that both ports are among those aimed at, in thousandths; none behind one address,
+    /// where nobody knows whether a way leads from one to the other, within or turned around by the NAT.
     pub chance: Option<u16>,
 }
 
@@ -123,7 +122,7 @@ pub fn choose(own: &Prospect, peer: &Prospect) -> Option<Choice> {
     };
     let chance = u32::from(own_chance) * u32::from(peers_chance) / 1000;
     let also = also.into_iter().take(MOST_AIMS - 1).collect();
-    let chance = Some(u16::try_from(chance.min(1000)).unwrap_or(1000));
+    let chance = u16::try_from(chance.min(1000)).ok().filter(|_| !is_within);
     Some(Choice { remote: *first, also, chance })
 }
 
@@ -221,7 +220,8 @@ mod tests {
         assert_eq!(choice.also, [end("198.51.100.1:10")]);
         let choice = choose(&other, &steady).expect("it has endpoints");
         assert_eq!((choice.also, choice.chance), (Vec::new(), Some(900)));
-        assert_eq!(choose(&other, &other).and_then(|choice| choice.chance), Some(250));
+        let third = Prospect { first: 500, any: 900, ..at(&["192.0.2.1:9", "192.0.2.1:10"]) };
+        assert_eq!(choose(&other, &third).and_then(|choice| choice.chance), Some(250));
     }
 
     #[test]
@@ -231,7 +231,9 @@ mod tests {
         let b = within("192.168.1.3:8", "198.51.100.1:8");
         assert_eq!(choose(&a, &b).map(|choice| choice.remote), Some(end("192.168.1.3:8")));
         let outer = Prospect { within: None, ..b };
-        assert_eq!(choose(&a, &outer).map(|choice| choice.remote), Some(end("198.51.100.1:8")));
+        // Whether that NAT turns packets around is not known.
+        let choice = choose(&a, &outer).expect("it has an endpoint");
+        assert_eq!((choice.remote, choice.chance), (end("198.51.100.1:8"), None));
     }
 
     fn prospect(seen: &[Seen], port: Option<u16>) -> Prospect {

@@ -14,6 +14,7 @@ use crate::engine::Punched;
 use crate::time::{Duration, Instant};
 use crate::wire::Endpoint;
 use crate::wire::control::PacketText;
+use crate::wire::printable;
 
 /// The version that both ends must speak; raised by every change that an older peer would misread.
 pub const VERSION: u16 = 1;
@@ -23,7 +24,7 @@ pub const LONGEST_LINE: usize = 16 * 1024;
 
 /// One message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "signal", rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(tag = "signal", rename_all = "kebab-case")]
 pub enum Signal {
     /// The first message of either end.
     Hello {
@@ -79,11 +80,13 @@ pub enum Signal {
     },
     /// All has been told.
     Done,
+    /// What a later peer says and this one does not know; never sent.
+    #[serde(other)]
+    Other,
 }
 
 /// How the clock of the end that listens stands to that of the end that decides.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Clocks {
     /// By how much it is ahead, in nanoseconds.
     pub ahead_ns: i64,
@@ -122,8 +125,20 @@ impl Lines {
             return if too_long { Err("a line without end".to_owned()) } else { Ok(None) };
         };
         let line: Vec<_> = self.pending.drain(..=end).collect();
-        serde_json::from_slice(&line).map(Some).map_err(|why| why.to_string())
+        serde_json::from_slice(&line).or_else(|why| unheeded(&line, &why)).map(Some)
     }
+}
+
+/// What a later peer tells of its run may be of a kind that is not known here, and may be left unread.
+fn unheeded(line: &[u8], why: &serde_json::Error) -> Result<Signal, String> {
+    #[derive(Deserialize)]
+    #[serde(tag = "signal", rename_all = "kebab-case")]
+    enum Report {
+        Saw,
+        Told,
+    }
+    let is_report = serde_json::from_slice::<Report>(line).is_ok();
+    if is_report { Ok(Signal::Other) } else { Err(printable(&why.to_string())) }
 }
 
 #[cfg(test)]
@@ -168,6 +183,30 @@ mod tests {
             count += 1;
         }
         assert_eq!(count, 5);
+    }
+
+    #[test]
+    fn what_a_later_peer_adds_is_ignored() {
+        let hear = |text: &str| {
+            let mut lines = Lines::default();
+            lines.take(format!("{text}\n").as_bytes());
+            lines.next()
+        };
+        let hello = r#"{"signal":"hello","version":1,"port":7,"external":null,"mood":"good","prospect":
+            {"external":[],"first":1,"any":2,"steady":true,"within":null,"without":3}}"#;
+        let heard = hear(&hello.replace('\n', "")).expect("it is a hello");
+        assert!(matches!(heard, Some(Signal::Hello { port: 7, .. })), "{heard:?}");
+        for other in [
+            r#"{"signal":"song","verse":1}"#,
+            r#"{"signal":"told","what":{"punch":"sang"}}"#,
+            r#"{"signal":"saw","at":"noon"}"#,
+        ] {
+            assert_eq!(hear(other), Ok(Some(Signal::Other)), "{other}");
+        }
+        for nonsense in [r#"{"signal":"ping"}"#, r#"{"verse":1}"#, "[]", "\"\\u001b\""] {
+            let why = hear(nonsense).expect_err(nonsense);
+            assert!(!why.contains('\u{1b}'), "{why:?}");
+        }
     }
 
     #[test]

@@ -133,10 +133,10 @@ impl Introducer {
             }
             (Stage::Known(_), Request::Relay { text }) => {
                 // The peer may have left while this was on its way.
-                let other = self.rooms.other(flow);
-                other
-                    .into_iter()
-                    .for_each(|other| self.say(other, &Answer::Relay { text: text.clone() }));
+                if let Some(other) = self.rooms.other(flow) {
+                    self.say(other, &Answer::Relay { text });
+                    self.talk(flow, other);
+                }
                 Ok(())
             }
             (Stage::Known(_), Request::Ping { id }) => {
@@ -164,8 +164,8 @@ impl Introducer {
         let seen = client.seen(internal);
         client.stage = Stage::Known(Box::new(Known::new(ticket, proof, seen)));
         self.flows.insert(ticket, flow);
-        let (observed, probes, time_us) =
-            (seen.external, self.probes.clone(), message::micros(now));
+        let probes = self.probes.iter().map(|probe| reached_at(*probe, seen.server)).collect();
+        let (observed, time_us) = (seen.external, message::micros(now));
         self.say(flow, &Answer::Welcome { version: VERSION, observed, probes, ticket, time_us });
         self.see_to(now, flow);
         Ok(())
@@ -235,6 +235,14 @@ impl Introducer {
             self.see_to(now, one);
         }
         Ok(())
+    }
+
+    /// Whoever is talked to by the one who waited has not guessed a room: its attempt counts no more.
+    fn talk(&mut self, flow: Flow, other: Flow) {
+        if self.rooms.has_said(flow) == WORDS_OF_TRUST {
+            let near = self.neighbourhood(other);
+            self.joins.forgive(near);
+        }
     }
 
     /// Does whatever a client needs now, and sees when it needs something next.
@@ -355,6 +363,17 @@ impl Party for Introducer {
 fn error(code: Code) -> Answer {
     Answer::Error { code, text: code.text().to_owned() }
 }
+
+/// Where a client reaches an endpoint of a server that listens at all its addresses: at that which the
+/// client has reached already.
+fn reached_at(probe: Endpoint, server: Endpoint) -> Endpoint {
+    let ip = if probe.ip().is_unspecified() { server.ip().to_canonical() } else { probe.ip() };
+    Endpoint::new(ip, probe.port())
+}
+
+/// Whoever waits says its part of a key, and a word of farewell to one who knows no more than the room's
+/// number (`docs/protocol.md`). A third text is for somebody who is welcome.
+const WORDS_OF_TRUST: u32 = 3;
 
 const NEVER: Instant = Instant::from_nanos(u64::MAX);
 

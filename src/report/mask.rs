@@ -39,17 +39,13 @@ impl Masker {
         masker
     }
 
-    /// A masker that knows which ends a punch had.
-    pub fn of_punch(run: &Run) -> Self {
-        let mut masker = Self::default();
-        for (_, fact) in &run.facts {
-            if let Fact::Punch { what: Punched::Aimed { local, remote, also, .. }, .. } = fact {
-                masker.give(local.ip(), Role::Internal);
-                masker.give(remote.ip(), Role::Other);
-                also.iter().for_each(|end| masker.give(end.ip(), Role::Other));
-            }
+    /// Learns which ends a punch has.
+    pub fn learn(&mut self, fact: &Fact) {
+        if let Fact::Punch { what: Punched::Aimed { local, remote, also, .. }, .. } = fact {
+            self.give(local.ip(), Role::Internal);
+            self.give(remote.ip(), Role::Other);
+            also.iter().for_each(|end| self.give(end.ip(), Role::Other));
         }
-        masker
     }
 
     /// Masks every address in a verdict, in prose too.

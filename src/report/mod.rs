@@ -36,7 +36,7 @@ pub use ports::{ports_json, ports_schema, ports_text};
 pub use presets::{presets_json, presets_table};
 pub use progress::{busy, doors, progress, serving};
 pub use punch::{
-    lab_run_json, lab_run_schema, opening_in_words, punch_failed, punch_json, punch_picture,
+    lab_run_json, lab_run_schema, opened_in_words, punch_failed, punch_json, punch_picture,
     punch_schema, punch_text,
 };
 pub use remark::remark;

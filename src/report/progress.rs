@@ -1,5 +1,6 @@
 //! What goes on, in words, from the facts as they are noted.
 
+use super::punch::is_outside;
 use crate::engine::{Fact, Punched, Question, StunOutcome};
 use crate::rendezvous::introducer::Status;
 use crate::wire::Endpoint;
@@ -68,9 +69,12 @@ fn punched(what: &Punched) -> Option<String> {
         Punched::Foresaw { chance: Some(chance), .. } => {
             Some(format!("agreed; chance {:.1} %", f64::from(*chance) / 10.0))
         }
-        Punched::Foresaw { chance: None, .. } => {
-            Some("agreed; the peer is behind the same address, and tried within".to_owned())
+        Punched::Foresaw { chance: None, own, peer, .. } => {
+            let place = if is_outside(own, peer) { "from outside" } else { "within" };
+            Some(format!("agreed; the peer is behind the same address, and tried {place}"))
         }
+        Punched::Visitor => Some("somebody came and went, and proved nothing".to_owned()),
+        Punched::PeerGone { how } => Some(how.in_words().to_owned()),
         Punched::Tried { attempt: 2.., .. } => Some("trying again".to_owned()),
         Punched::Stood { remote, .. } => Some(format!("open with {remote}")),
         Punched::Stranger { remote } => Some(format!("{remote} came instead of the peer")),

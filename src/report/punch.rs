@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-pub use foreseen::failed as punch_failed;
+pub use foreseen::{failed as punch_failed, is_outside};
 
 use super::json::{object, schema_of};
 use super::ladder::Ladder;
@@ -105,7 +105,7 @@ fn headline(verdict: &PunchVerdict) -> String {
     });
     let ends: Vec<_> = ends.collect();
     let outcome = match verdict.outcome {
-        Outcome::Open => opening_in_words(verdict.opening).to_owned(),
+        Outcome::Open => opened_in_words(verdict).to_owned(),
         Outcome::Refused => "not open: refused".to_owned(),
         Outcome::Reset => "not open: reset".to_owned(),
         Outcome::TimedOut => "not open: nothing answered in time".to_owned(),
@@ -119,6 +119,16 @@ pub fn name(side: Side) -> &'static str {
     match side {
         Side::A => "a",
         Side::B => "b",
+    }
+}
+
+/// How a connection was opened, in words that suit the ends that were heard.
+pub fn opened_in_words(verdict: &PunchVerdict) -> &'static str {
+    let connected = verdict.ends.iter().any(|end| end.by == Some(Socket::Connect));
+    match verdict.opening {
+        // Which of the two this end is, the line of the ends says.
+        Opening::Accepted if connected => "open, accepted: one end connected, the other listened",
+        opening => opening_in_words(opening),
     }
 }
 
@@ -148,7 +158,7 @@ pub fn opening_in_words(opening: Opening) -> &'static str {
 /// The ladder of a punch as an SVG document.
 pub fn punch_picture(verdict: &PunchVerdict) -> String {
     let headline = match verdict.outcome {
-        Outcome::Open => opening_in_words(verdict.opening).to_owned(),
+        Outcome::Open => opened_in_words(verdict).to_owned(),
         _ => verdict.diagnosis.as_ref().map_or("not open".to_owned(), |why| {
             let because: String = why.because.chars().take(90).collect();
             format!("not open: {because}")

@@ -60,6 +60,8 @@ pub enum News {
     Opened(String),
     /// One was wanted, and was not opened.
     Failed(String),
+    /// One is wanted, and will take longer.
+    Held(String),
 }
 
 /// Hears the news, from any thread.

@@ -10,6 +10,7 @@ pub mod glance;
 mod icmp;
 mod lax;
 pub mod link;
+mod printable;
 mod segment;
 pub mod stun;
 mod text;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 pub use codec::{DecodeError, Layer, decode, encode, ipv4_checksums_hold};
 pub use icmp::{Icmp, Quote};
 pub use lax::decode_lax;
+pub use printable::printable;
 pub use segment::{Flags, Options, Segment, Seq, TcpOption};
 pub use text::ParseError;
 

@@ -173,6 +173,15 @@ pub struct Papers {
 
 impl Papers {
     pub fn of(address: &str) -> Self {
+        Self::with(address, "FALSE")
+    }
+
+    /// As `openssl req -x509` makes them if it is not told otherwise.
+    pub fn of_an_authority(address: &str) -> Self {
+        Self::with(address, "TRUE")
+    }
+
+    fn with(address: &str, is_authority: &str) -> Self {
         let scratch = Scratch::new();
         let (certificate, key) = (scratch.path("certificate.pem"), scratch.path("key.pem"));
         let mut command = Command::new("openssl");
@@ -180,7 +189,7 @@ impl Papers {
         command.args(["-nodes", "-days", "2", "-subj", "/CN=rendezvous"]);
         command.args([
             "-addext",
-            "basicConstraints=critical,CA:FALSE",
+            &format!("basicConstraints=critical,CA:{is_authority}"),
             "-addext",
             &format!("subjectAltName=IP:{address}"),
             "-keyout",

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 use super::super::evidence;
 use super::super::failure::Failure;
-use super::super::parse::{Listen, parse_delay};
+use super::super::parse::{Listen, parse_patience};
 use super::super::request::{ControlHost, Form, Host, PunchHost, RendezvousHost};
 use super::super::tls::TlsArgs;
 use super::moment::Moment;
@@ -52,7 +52,8 @@ pub struct PunchArgs {
     pub rendezvous: Option<RendezvousHost>,
     #[command(flatten)]
     pub tls: TlsArgs,
-    /// Never bind or listen: the host chooses the port, and which one is foreseen
+    /// Never bind or listen: the host chooses the port, and which one is foreseen; as root, what watches the
+    /// packets still binds a socket of its own, which is none of TCP
     #[arg(long, requires = "rendezvous", conflicts_with = "local_port")]
     pub connect_only: bool,
     /// How often to try, each time with what the last has taught
@@ -63,7 +64,7 @@ pub struct PunchArgs {
     #[arg(long, value_name = "ADDR:PORT")]
     pub external: Option<Endpoint>,
     /// How long to try from then on; with a rendezvous server, each time
-    #[arg(long, value_name = "TIME", value_parser = parse_delay, default_value = "10s")]
+    #[arg(long, value_name = "TIME", value_parser = parse_patience, default_value = "10s")]
     pub timeout: Duration,
     /// Join the connection to stdin and stdout; the report goes to stderr
     #[arg(long, conflicts_with = "exec")]

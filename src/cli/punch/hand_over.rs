@@ -7,6 +7,7 @@ use std::process::{Command, ExitStatus};
 use std::thread;
 
 use crate::time::Duration;
+use crate::wire::printable;
 
 /// Says who we are, and hears who the peer is until it has said all or takes too long.
 ///
@@ -21,7 +22,8 @@ pub fn greet(mut connection: &TcpStream) -> io::Result<String> {
     let ended = connection.take(LONGEST_GREETING).read_to_end(&mut heard);
     match ended {
         Err(why) if heard.is_empty() && why.kind() != ErrorKind::WouldBlock => Err(why),
-        _ => Ok(String::from_utf8_lossy(&heard).escape_default_but_lines()),
+        // What a peer says must not steer our terminal.
+        _ => Ok(printable(&String::from_utf8_lossy(&heard))),
     }
 }
 
@@ -72,18 +74,6 @@ pub fn exec(connection: TcpStream, command: &str) -> io::Result<ExitStatus> {
     let mut child =
         Command::new("/bin/sh").arg("-c").arg(command).stdin(input).stdout(output).spawn()?;
     child.wait()
-}
-
-trait Printable {
-    fn escape_default_but_lines(&self) -> String;
-}
-
-/// What a peer says must not steer our terminal.
-impl Printable for str {
-    fn escape_default_but_lines(&self) -> String {
-        let kept = |letter: &char| *letter == '\n' || !letter.is_control();
-        self.chars().filter(kept).collect()
-    }
 }
 
 /// The peer greets at once; its path may be slow.

@@ -4,8 +4,9 @@ use super::super::failure::Failure;
 use super::super::finish::{remark, show};
 use super::super::request::{Form, Host};
 use super::super::run::first_of;
-use super::super::screen::{Progress, Screen};
+use super::super::screen::Screen;
 use super::args::{Agree, Port, Punch, Then};
+use super::discreet::Teller;
 use crate::engine::{Fact, Punched, Run};
 use crate::live::{self, Ended, Flows, Stop};
 use crate::os::{self, entropy};
@@ -22,7 +23,7 @@ use crate::verdict::{Foreseen, judge_punch};
 pub fn punch(
     request: &Punch,
     seed: u64,
-    (stop, progress): (Stop<'_>, Progress),
+    (stop, teller): (Stop<'_>, &Teller),
     watch: &mut dyn FnMut(&Fact),
     earlier: &mut Vec<Foreseen>,
 ) -> Result<os::Result<Ended>, Failure> {
@@ -50,20 +51,20 @@ pub fn punch(
         secret: entropy::secret()?,
         seed,
     };
-    progress.say(&format!("asking the rendezvous server at {to}"));
+    teller.say(&format!("asking the rendezvous server at {to}"));
     let mut is_told = false;
     let mut see = |fact: &Fact| {
         if let Fact::Punch { what: Punched::Waits { room }, .. } = fact
             && !std::mem::replace(&mut is_told, true)
         {
-            progress.end();
+            teller.end();
             tell(request, server, &Code { room: *room, words: words.clone() });
         }
         watch(fact);
     };
     let mut failed = |number: u32, run: &Run| {
-        let foreseen = judge_punch(run).foreseen;
-        progress.end();
+        let foreseen = judge_punch(&teller.masked(run)).foreseen;
+        teller.end();
         foreseen.iter().for_each(|told| report_failed(request, number, told));
         earlier.extend(foreseen);
     };
@@ -103,23 +104,46 @@ fn written(server: &Host) -> String {
 
 /// What to do if the ends did not come so far as to try, for this reason.
 pub fn hint(server: &Host, code: Option<&Code>, why: &str) -> String {
-    let written = written(server);
-    if why.starts_with("the rendezvous server") && !why.contains(" says: ") {
-        let [port, _] = crate::rendezvous::RENDEZVOUS_PORTS;
+    let (at, Host { name, port }) = (written(server), server);
+    let says = |what: &[&str]| what.iter().any(|what| why.contains(what));
+    let tells_itself = why.starts_with("the rendezvous server") && !says(&[" says: ", "the peer"]);
+    if says(&["TLS with"]) {
+        return tls_hint(name, why);
+    }
+    if tells_itself || why.starts_with("what the rendezvous server says") {
         return format!(
-            "check that 'tso-probe serve' runs there and that its firewall lets port {port} in; if it \
-             has a certificate, give --tls"
+            "check that 'tso-probe serve' of this version runs there and that its firewall lets port \
+             {port} in; if it has a certificate, give --tls"
         );
     }
-    match code {
-        Some(_) => format!(
-            "the other side runs 'tso-probe punch --rendezvous {written}' and waits; it is told another \
-             code each time"
-        ),
-        None => {
-            format!("run it again; the other side needs the new code: --rendezvous {written} CODE")
-        }
+    if says(&["(too-many-joins)", "(busy)", "(too-many-rooms)", "(too-fast)"]) {
+        return "wait a minute and run it again; whoever runs the server may allow more: 'tso-probe serve \
+                --help'"
+            .to_owned();
     }
+    match code {
+        Some(code) if says(&["interrupted", "the peer is silent", "the peer has left"]) => {
+            format!(
+                "run it again once the other side waits; it may be told another code than {code} then"
+            )
+        }
+        Some(_) => format!(
+            "the other side runs 'tso-probe punch --rendezvous {at}' and waits; it is told another code \
+             each time"
+        ),
+        None => format!("run it again; the other side needs the new code: --rendezvous {at} CODE"),
+    }
+}
+
+fn tls_hint(name: &str, why: &str) -> String {
+    if why.contains("InvalidContentType") {
+        return "the server speaks no TLS: leave --tls away, or see whether this is its port"
+            .to_owned();
+    }
+    format!(
+        "the server's certificate has to be for {name} and by an authority of this host's or of a file: \
+         --tls-ca FILE.pem; the README, under 'Meet by a code', has a command that makes one"
+    )
 }
 
 /// How long the server, or the peer, may take for an answer.

@@ -4,12 +4,12 @@ use std::net::IpAddr;
 
 use super::peer::Heard;
 use super::{Introduced, KEEP_ALIVE, STREAM, Stage};
-use crate::engine::{Bind, End, Event, Flow, How, Party, Punched, Step, Unreached};
+use crate::engine::{Bind, End, Event, Flow, Gone, How, Party, Punched, Step, Unreached};
 use crate::rendezvous::introducer::{
-    self as wire, Answer, Code, Lines, Proof, Request, Role, Ticket,
+    self as wire, Answer, Code, Lines, Proof, Request, Role, Seen, Ticket, Why,
 };
 use crate::time::{Duration, Instant};
-use crate::wire::Endpoint;
+use crate::wire::{Endpoint, printable};
 
 impl Introduced {
     pub(super) fn dial(&mut self, now: Instant) {
@@ -22,7 +22,7 @@ impl Introduced {
     }
 
     pub(super) fn greet(&mut self, now: Instant, local: Endpoint) {
-        self.local = Some(local.ip());
+        self.local = Some(local);
         let (version, internal) = (wire::VERSION, Some(local.port()));
         self.ask(&Request::Hello { version, proof: Proof::Spake2, internal });
         self.deadline = now + self.setting.wait;
@@ -49,15 +49,24 @@ impl Introduced {
             return self.fail("the rendezvous server speaks out of turn");
         }
         match answer {
-            Answer::Welcome { probes, ticket, .. } => self.welcomed(now, probes, ticket),
+            Answer::Welcome { version, .. } if version != wire::VERSION => {
+                let ours = wire::VERSION;
+                let what =
+                    format!("the rendezvous server speaks version {version}, this is {ours}");
+                self.fail(&what);
+            }
+            Answer::Welcome { observed, probes, ticket, time_us, .. } => {
+                self.is_seen(now, time_us, observed);
+                self.welcomed(now, probes, ticket);
+            }
             Answer::Room { room, ticket } => self.waits(now, room, ticket),
             Answer::Paired { role, proof, .. } => self.paired(now, role, proof),
             Answer::Relay { text } => self.told(now, &text),
             Answer::Seen { mappings } => self.saw(now, mappings),
-            Answer::Gone { .. } => self.left(now),
+            Answer::Gone { why } => self.left(now, how(why)),
             Answer::Ping { id, .. } => self.ask(&Request::Pong { id }),
-            Answer::Error { code, text } => self.refused(code, &text),
-            Answer::Shown { .. } | Answer::Pong { .. } => {}
+            Answer::Error { code, text } => self.refused(now, code, &text),
+            Answer::Shown { .. } | Answer::Pong { .. } | Answer::Other => {}
         }
     }
 
@@ -71,10 +80,13 @@ impl Introduced {
         }
     }
 
+    fn is_seen(&mut self, now: Instant, time_us: u64, external: Endpoint) {
+        let (server, internal) = (self.setting.server, self.local.map(|local| local.port()));
+        self.shows.begin(now, Seen { time_us, server, external, internal });
+    }
+
     fn welcomed(&mut self, now: Instant, probes: Vec<Endpoint>, ticket: Ticket) {
-        let server = self.setting.server;
-        let alike = probes.into_iter().filter(|probe| is_alike(server.ip(), probe.ip()));
-        self.probes = alike.take(MOST_PROBES).collect();
+        self.probes = reachable(self.setting.server, &probes);
         self.ticket = Some(ticket);
         let request = match (self.own_room, self.setting.room) {
             (Some((room, ticket)), _) => Request::Wait { room: Some(room), ticket: Some(ticket) },
@@ -94,7 +106,8 @@ impl Introduced {
 
     fn paired(&mut self, now: Instant, role: Role, proof: Proof) {
         if proof != Proof::Spake2 {
-            return self.fail("the peer does not prove that it knows the words of the code");
+            return self
+                .visited(now, "the peer does not prove that it knows the words of the code");
         }
         let text = self.peer.meet(role);
         self.ask(&Request::Relay { text });
@@ -103,10 +116,14 @@ impl Introduced {
 
     fn told(&mut self, now: Instant, text: &str) {
         match (self.peer.hear(text), &mut self.stage) {
-            (Heard::Key(proof), _) => self.ask(&Request::Relay { text: proof }),
-            (Heard::Nonsense, Stage::Proving) => self.is_impostor(now),
+            (Heard::Key, _) => self.prove(false),
+            (Heard::Nonsense, Stage::Proving) if self.peer.is_there() => self.is_impostor(now),
+            (Heard::Nonsense, Stage::Proving) => {
+                self.visited(now, "the peer says no part of a key");
+            }
             (Heard::Nonsense, _) => self.fail("what came from the peer was changed on its way"),
             (Heard::Words(_), Stage::Proving) => {
+                self.prove(true);
                 self.note(Punched::Met);
                 self.show(now);
             }
@@ -118,9 +135,18 @@ impl Introduced {
         }
     }
 
-    /// One who does not know the words has had one guess at them.
-    pub(super) fn is_impostor(&mut self, now: Instant) {
+    fn prove(&mut self, is_proven: bool) {
+        if let Some(text) = self.peer.proof(is_proven) {
+            self.ask(&Request::Relay { text });
+        }
+    }
+
+    /// One who does not know the words has had one guess at them, and is told so.
+    fn is_impostor(&mut self, now: Instant) {
         self.impostors += 1;
+        if self.own_room.is_some() {
+            self.ask(&Request::Relay { text: NO.to_owned() });
+        }
         if self.own_room.is_none() || self.impostors >= MOST_IMPOSTORS {
             return self.fail(WRONG_WORDS);
         }
@@ -129,29 +155,54 @@ impl Introduced {
         self.dial(now);
     }
 
+    /// Somebody was there who proved nothing, and has not learnt anything about the words.
+    pub(super) fn visited(&mut self, now: Instant, what: &str) {
+        if self.own_room.is_none() {
+            return self.fail(what);
+        }
+        self.note(Punched::Visitor);
+        self.hang_up();
+        self.dial(now);
+    }
+
     /// The peer has left.
-    fn left(&mut self, now: Instant) {
+    fn left(&mut self, now: Instant, how: Gone) {
         match &mut self.stage {
             Stage::Agreeing(agreed) => {
                 self.peer.part();
-                agreed.handle(now, Event::Ended(STREAM, End::Finished));
+                agreed.parted(now, how);
             }
-            Stage::Proving if self.own_room.is_none() => self.fail(WRONG_WORDS),
-            Stage::Proving => self.is_impostor(now),
+            Stage::Proving => self.visited(now, how.in_words()),
             Stage::Showing if self.own_room.is_some() && self.attempt == 1 => {
+                self.note(Punched::PeerGone { how });
                 self.hang_up();
                 self.dial(now);
             }
             Stage::Showing if self.attempt > 1 => self.stage = Stage::Over,
-            _ => self.fail("the peer has left"),
+            Stage::Over => {}
+            _ => self.fail(how.in_words()),
         }
     }
 
-    fn refused(&mut self, code: Code, text: &str) {
-        // The end of the connection follows, and is seen to then.
-        if code != Code::Stopping {
-            self.refusal = Some(code);
-            self.fail(&format!("the rendezvous server says: {text} ({code})"));
+    fn refused(&mut self, now: Instant, code: Code, text: &str) {
+        let will_pass = matches!(
+            code,
+            Code::Stopping | Code::Silent | Code::Busy | Code::TooFast | Code::TooManyRooms
+        );
+        let may_come_back =
+            self.own_room.is_some() && self.attempt == 1 && self.losses < MOST_LOSSES;
+        match &self.stage {
+            // Where the connection ends with it, that is seen to then.
+            Stage::Agreeing(_) | Stage::Over if will_pass => {}
+            _ if code == Code::Stopping => {}
+            stage if code == Code::Other && !matches!(stage, Stage::Asking) => {}
+            // The room was this end's, and may be again.
+            _ if will_pass && may_come_back => self.part(now),
+            _ => {
+                self.refusal = Some(code);
+                let text: String = printable(text).chars().take(LONGEST_TEXT).collect();
+                self.fail(&format!("the rendezvous server says: {text} ({code})"));
+            }
         }
     }
 
@@ -192,6 +243,38 @@ impl Introduced {
     }
 }
 
+/// Where connections may show their mappings. A server behind a NAT names endpoints that are not to be
+/// reached from here: what it is reached at has, as a rule, the same ports.
+fn reachable(server: Endpoint, named: &[Endpoint]) -> Vec<Endpoint> {
+    let as_seen = |probe: &Endpoint| match is_alike(server.ip(), probe.ip()) {
+        true => *probe,
+        false => Endpoint::new(server.ip(), probe.port()),
+    };
+    let is_some_alike = named.iter().any(|probe| is_alike(server.ip(), probe.ip()));
+    let usable = named.iter().filter(|probe| !is_some_alike || is_alike(server.ip(), probe.ip()));
+    let mut all = Vec::new();
+    for probe in usable.map(as_seen) {
+        if !all.contains(&probe) && all.len() < MOST_PROBES {
+            all.push(probe);
+        }
+    }
+    // Of this one it is certain.
+    if !all.contains(&server) {
+        all.truncate(MOST_PROBES - 1);
+        all.push(server);
+    }
+    all
+}
+
+/// How a peer is gone, as the server says it.
+const fn how(why: Why) -> Gone {
+    match why {
+        Why::Left => Gone::Left,
+        Why::Silent => Gone::Silent,
+        Why::Refused => Gone::Refused,
+    }
+}
+
 /// Whether both are in the same kind of network: a server on the Internet must not have its clients knock
 /// within their own.
 fn is_alike(server: IpAddr, probe: IpAddr) -> bool {
@@ -214,8 +297,14 @@ fn is_alike(server: IpAddr, probe: IpAddr) -> bool {
 /// Two ports at two addresses are all that is of use.
 const MOST_PROBES: usize = 4;
 
-/// Whoever guesses has three guesses at 60 million pairs of words.
-const MOST_IMPOSTORS: u32 = 3;
+/// Whoever guesses has twenty guesses at 60 million pairs of words: one in three million comes in.
+const MOST_IMPOSTORS: u32 = 20;
+
+/// What whoever joined with other words is told: no proof of theirs.
+const NO: &str = "no";
+
+/// A sentence or two.
+const LONGEST_TEXT: usize = 300;
 
 const WRONG_WORDS: &str =
     "the peer has other words: the code was mistyped, or somebody guesses at it";

@@ -9,8 +9,11 @@ pub struct Peer {
     words: Words,
     secret: [u8; 32],
     meetings: u8,
+    role: Role,
     handshake: Option<Handshake>,
     sealed: Option<Sealed>,
+    /// Our proof, as long as the other has to prove itself first.
+    proof: Option<String>,
     /// What was said that nobody has taken yet.
     early: Vec<u8>,
     /// What is to be said.
@@ -19,8 +22,8 @@ pub struct Peer {
 
 /// What a text from the peer turned out to be.
 pub enum Heard {
-    /// Its part of the key. This proves ours.
-    Key(String),
+    /// Its part of the key.
+    Key,
     /// Proof of its key, or something that it says.
     Words(Vec<u8>),
     /// Not what it was to be under this key.
@@ -31,12 +34,14 @@ impl Peer {
     /// Nobody is there yet.
     pub fn new(words: Words, secret: [u8; 32]) -> Self {
         let (early, outgoing) = (Vec::new(), Vec::new());
-        Self { words, secret, meetings: 0, handshake: None, sealed: None, early, outgoing }
+        let (role, handshake, sealed, proof) = (Role::Waiter, None, None, None);
+        Self { words, secret, meetings: 0, role, handshake, sealed, proof, early, outgoing }
     }
 
     /// Somebody came: what to say first. Each meeting has a key of its own.
     pub fn meet(&mut self, role: Role) -> String {
         self.part();
+        self.role = role;
         self.meetings = self.meetings.wrapping_add(1);
         let mut secret = self.secret;
         secret[0] ^= self.meetings;
@@ -55,11 +60,18 @@ impl Peer {
     pub fn hear(&mut self, text: &str) -> Heard {
         if let Some(handshake) = self.handshake.take() {
             self.sealed = handshake.finish(text);
-            let proof = self.sealed.as_mut().map(|sealed| sealed.seal(b""));
-            return proof.map_or(Heard::Nonsense, Heard::Key);
+            self.proof = self.sealed.as_mut().map(|sealed| sealed.seal(b""));
+            return if self.sealed.is_some() { Heard::Key } else { Heard::Nonsense };
         }
         let opened = self.sealed.as_mut().and_then(|sealed| sealed.open(text));
         opened.map_or(Heard::Nonsense, Heard::Words)
+    }
+
+    /// The proof of our key, if it is time for it and was not given yet. Whoever joins gives it first: one
+    /// who guesses at the words learns nothing without being seen to guess.
+    pub fn proof(&mut self, is_proven: bool) -> Option<String> {
+        let is_time = is_proven || self.role == Role::Joiner;
+        if is_time { self.proof.take() } else { None }
     }
 
     /// Whether somebody is there who knows the words, or is about to show it.
@@ -69,7 +81,7 @@ impl Peer {
 
     /// Nobody is there any more.
     pub fn part(&mut self) {
-        (self.handshake, self.sealed) = (None, None);
+        (self.handshake, self.sealed, self.proof) = (None, None, None);
         self.early.clear();
         self.outgoing.clear();
     }

@@ -40,6 +40,11 @@ impl Shows {
         ends.enumerate().map(|(place, to)| (from(place), *to)).collect()
     }
 
+    /// The connection with the server itself is seen before all others.
+    pub fn begin(&mut self, now: Instant, seen: Seen) {
+        self.saw(now, vec![seen]);
+    }
+
     /// This one is one of them.
     pub fn add(&mut self, flow: Flow) {
         self.awaited.insert(flow, None);

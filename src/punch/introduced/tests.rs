@@ -2,10 +2,12 @@
 //! it has let out to, address and port.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use super::*;
 use crate::engine::End as Ending;
 use crate::punch::Code;
+use crate::punch::sealed::Handshake;
 use crate::rendezvous::{Introducer, IntroducerLimits};
 
 #[test]
@@ -69,17 +71,166 @@ fn whoever_has_other_words_is_sent_away_and_the_room_stays() {
 }
 
 #[test]
-fn three_wrong_guesses_end_the_room() {
+fn twenty_wrong_guesses_end_the_room() {
     let mut world = World::new([preserving(), preserving()], [Some(40_000), Some(41_000)]);
     let wrong = "1-violin-violin".parse::<Code>().expect("a code").words;
-    for _ in 0..3 {
+    for _ in 0..20 {
         assert!(!world.ends[0].is_done);
         world.rejoin(wrong.clone(), 1);
         world.run_until(|world| world.ends[1].is_done);
-        let settled = world.now + Duration::from_secs(1);
+        let told = world.ends[1].troubles();
+        assert!(told.iter().any(|told| told.contains("other words")), "{told:?}");
+        // Nobody is let in more often than 30 times a minute.
+        let settled = world.now + Duration::from_secs(4);
         world.run_until(|world| world.now > settled || world.ends[0].is_done);
     }
     assert!(world.ends[0].is_done);
+}
+
+/// None of these is a guess at the words: whoever comes so knows no more of them when it goes.
+#[test]
+fn whoever_proves_nothing_ends_nobodys_wait() {
+    let words = "1-violin-lagoon".parse::<Code>().expect("a code").words;
+    let (_, key) = Handshake::begin(&words, wire::Role::Joiner, [9; 32]);
+    let key = format!(r#"{{"type":"relay","text":"{key}"}}"#);
+    let nonsense = r#"{"type":"relay","text":"nonsense"}"#;
+    let gone = r#"{"type":"gone","why":"left"}"#;
+    let paired =
+        |proof| format!(r#"{{"type":"paired","room":1,"role":"waiter","proof":"{proof}"}}"#);
+    let visits: [&[&str]; 4] = [
+        &[&paired("none")],
+        &[&paired("spake2"), gone],
+        &[&paired("spake2"), &key, gone],
+        &[&paired("spake2"), nonsense],
+    ];
+    for visit in visits {
+        let mut waiter = Lone::new(introduction(None, words.clone(), None));
+        for _ in 0..50 {
+            waiter.waits();
+            let said = visit.iter().flat_map(|line| waiter.hears(line)).collect::<Vec<_>>();
+            // Its part of a key, and no proof of it, by which a guess could be checked.
+            let texts = said.iter().filter(|line| line.contains(r#""type":"relay""#)).count();
+            assert_eq!(texts, usize::from(visit.len() > 1), "{said:?}");
+            assert!(matches!(waiter.party.stage, Stage::Dialling), "{visit:?}");
+        }
+        assert_eq!(waiter.party.impostors, 0);
+    }
+}
+
+/// SIGSTOP leaves a connection that stands, and answers nothing.
+#[test]
+fn whoever_joins_one_that_is_stopped_is_told_so() {
+    let mut world = World::new([preserving(), preserving()], [Some(40_000), Some(41_000)]);
+    world.ends[0].is_done = true;
+    world.run_until(|world| world.ends[1].is_done);
+    let told = world.ends[1].troubles();
+    assert!(told.iter().any(|told| told.contains("its host has stopped")), "{told:?}");
+    assert!(world.now < Instant::START + Duration::from_secs(10), "{:?}", world.now);
+}
+
+#[test]
+fn a_peer_that_stops_or_is_killed_during_an_attempt_ends_it_and_is_told_of() {
+    // While SYNs leave, and while its report is awaited.
+    for (attempts, stops, how) in
+        [(1, true, Gone::Silent), (1, false, Gone::Left), (3, true, Gone::Silent)]
+    {
+        let mut world = World::new([random(), random()], [Some(40_000), Some(41_000)]);
+        let setting = &mut world.ends[0].party.setting;
+        (setting.attempts, setting.patience) = (attempts, Duration::from_secs(60));
+        world.run_until(|world| world.ends.iter().all(|end| end.aimed().is_some()));
+        world.ends[1].is_done = true;
+        if !stops {
+            world.leave(1);
+        }
+        let stopped = world.now;
+        world.run_until(|world| world.ends[0].is_done);
+        let waiter = &world.ends[0];
+        assert_eq!(waiter.noted(|what| *what == Punched::PeerGone { how }), 1, "{attempts}");
+        assert_eq!(waiter.party.attempt(), 1);
+        assert!(world.now < stopped + Duration::from_secs(12), "{attempts} {:?}", world.now);
+    }
+}
+
+/// Its own process was stopped, or its network was away: the server gave it up meanwhile.
+#[test]
+fn whoever_was_silent_for_too_long_claims_its_room_again() {
+    let words = "1-violin-lagoon".parse::<Code>().expect("a code").words;
+    for code in ["silent", "busy", "too-many-rooms"] {
+        let mut waiter = Lone::new(introduction(None, words.clone(), None));
+        waiter.waits();
+        let error = format!(r#"{{"type":"error","code":"{code}","text":"x"}}"#);
+        waiter.hears(&error);
+        assert!(matches!(waiter.party.stage, Stage::Parted), "{code}");
+        let now = waiter.party.deadline;
+        waiter.party.handle(now, Event::DeadlinePassed);
+        let claim = waiter.waits();
+        let claims = format!(r#"{{"type":"wait","room":1,"ticket":"{}"}}"#, "0".repeat(32));
+        assert!(claim.contains(&claims), "{claim:?}");
+    }
+    // Whoever never had a room has nothing to come back to.
+    let mut joiner = Lone::new(introduction(Some(1), words, None));
+    joiner.hears(WELCOME);
+    joiner.hears(r#"{"type":"error","code":"busy","text":"too many"}"#);
+    assert_eq!(joiner.party.refusal(), Some(wire::Code::Busy));
+}
+
+#[test]
+fn a_server_behind_a_nat_is_asked_where_it_was_reached() {
+    let [one, other] = ["10.9.9.9:5386", "10.9.9.9:5387"].map(end);
+    for (probes, wanted) in [
+        (vec![one, other], vec![end(SERVER), end("203.0.113.10:5387")]),
+        (vec![end("0.0.0.0:7000")], vec![end("203.0.113.10:7000"), end(SERVER)]),
+        (vec![], vec![end(SERVER)]),
+    ] {
+        let ports = [Some(40_000), Some(41_000)];
+        // Two endpoints are needed to see that a NAT counts on.
+        let nat = if probes.len() == 2 { counting(60_000) } else { preserving() };
+        let mut world = World::at(probes, [nat, preserving()], ports);
+        world.run();
+        world.is_open(1);
+        assert_eq!(world.ends[1].party.probes.len(), wanted.len());
+        assert!(wanted.iter().all(|probe| world.ends[1].party.probes.contains(probe)));
+    }
+}
+
+#[test]
+fn what_a_server_saw_of_the_first_connection_is_enough_to_begin_with() {
+    let words = "1-violin-lagoon".parse::<Code>().expect("a code").words;
+    let mut waiter = Lone::new(introduction(None, words, Some(40_000)));
+    waiter.waits();
+    let seen = &waiter.party.shows.seen;
+    assert_eq!((seen[0].external, seen[0].server), (end("192.0.2.1:7"), end(SERVER)));
+}
+
+#[test]
+fn what_a_later_server_says_is_ignored_and_another_version_is_not() {
+    let words = "1-violin-lagoon".parse::<Code>().expect("a code").words;
+    let mut waiter = Lone::new(introduction(None, words.clone(), None));
+    waiter.waits();
+    for line in [
+        r#"{"type":"weather","is":"fine"}"#,
+        r#"{"type":"error","code":"out-of-tea","text":"wait"}"#,
+        r#"{"type":"pong","id":0,"time_us":1,"mood":"good"}"#,
+    ] {
+        waiter.hears(line);
+        assert!(matches!(waiter.party.stage, Stage::Waiting), "{line}");
+    }
+    let mut waiter = Lone::new(introduction(None, words, None));
+    waiter.hears(&WELCOME.replace(r#""version":1"#, r#""version":9"#));
+    assert!(matches!(waiter.party.stage, Stage::Over));
+    assert!(waiter.troubles[0].contains("version 9"), "{:?}", waiter.troubles);
+}
+
+#[test]
+fn what_a_server_says_does_not_steer_a_terminal() {
+    let words = "1-violin-lagoon".parse::<Code>().expect("a code").words;
+    let mut joiner = Lone::new(introduction(Some(1), words, None));
+    joiner.hears(WELCOME);
+    let text = "\\u001b]0;owned\\u0007".to_owned() + &"x".repeat(3_000);
+    joiner.hears(&format!(r#"{{"type":"error","code":"no-such-room","text":"{text}"}}"#));
+    let told = &joiner.troubles[0];
+    assert!(told.contains("owned") && told.len() < 400, "{told}");
+    assert!(!told.contains(['\u{1b}', '\u{7}']), "{told:?}");
 }
 
 #[test]
@@ -149,13 +300,6 @@ fn behind_one_nat_the_ends_aim_at_each_others_inner_addresses() {
 
 #[test]
 fn an_end_whose_peer_tries_no_more_ends_as_well() {
-    let random = || {
-        let mut state = 0x9e37_79b9_u32;
-        nat(move |_| {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            1_024 + (state >> 16) as u16 % 60_000
-        })
-    };
     let mut world = World::new([random(), random()], [Some(40_000), Some(41_000)]);
     world.ends[0].party.setting.attempts = 1;
     world.run();
@@ -224,6 +368,14 @@ fn preserving() -> Nat {
     Box::new(|port, _| port)
 }
 
+fn random() -> Nat {
+    let mut state = 0x9e37_79b9_u32;
+    nat(move |_| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        1_024 + (state >> 16) as u16 % 60_000
+    })
+}
+
 /// One that counts on, with each remote anew.
 fn counting(first: u16) -> Nat {
     nat(sequence(first, 1))
@@ -281,6 +433,11 @@ enum What {
 
 impl World {
     fn new(nats: [Nat; 2], ports: [Option<u16>; 2]) -> Self {
+        Self::at(vec![end(SERVER), end("203.0.113.10:5387")], nats, ports)
+    }
+
+    /// With a server that believes to be there.
+    fn at(probes: Vec<Endpoint>, nats: [Nat; 2], ports: [Option<u16>; 2]) -> Self {
         let words = "1-violin-lagoon".parse::<Code>().expect("a code").words;
         let mut places = 0..;
         let ends = nats.into_iter().zip(ports).map(|(nat, port)| {
@@ -301,7 +458,7 @@ impl World {
             relayed: 0,
             tampers_with: None,
         };
-        world.start_server(1);
+        world.server = Some(Introducer::new(probes, IntroducerLimits::default(), [1; 32]));
         // The other joins once there is a room.
         world.ends[1].is_done = true;
         world.run_until(|world| world.room().is_some());
@@ -588,6 +745,49 @@ impl End {
     }
 }
 
+/// An end whose server says what a test wants.
+struct Lone {
+    party: Introduced,
+    troubles: Vec<String>,
+}
+
+impl Lone {
+    fn new(introduction: Introduction) -> Self {
+        let mut lone = Self { party: Introduced::new(introduction), troubles: Vec::new() };
+        lone.says();
+        lone
+    }
+
+    /// It is given a room: what it asked for.
+    fn waits(&mut self) -> String {
+        let asked = self.hears(WELCOME).concat();
+        self.hears(&format!(r#"{{"type":"room","room":1,"ticket":"{}"}}"#, "0".repeat(32)));
+        assert!(matches!(self.party.stage, Stage::Waiting));
+        asked
+    }
+
+    /// What it says to that.
+    fn hears(&mut self, line: &str) -> Vec<String> {
+        let flow = self.party.server.expect("it is with a server");
+        self.party.handle(Instant::START, Event::Read(flow, format!("{line}\n").into_bytes()));
+        self.says()
+    }
+
+    fn says(&mut self) -> Vec<String> {
+        let mut said = Vec::new();
+        loop {
+            match self.party.poll(Instant::START) {
+                Step::Wait(_) | Step::Done => return said,
+                Step::Write(_, octets) => said.push(String::from_utf8(octets).expect("text")),
+                Step::Note(fact) => {
+                    self.troubles.extend(fact.trouble().map(|told| told.to_string()))
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
 fn introduction(room: Option<u32>, words: Words, port: Option<u16>) -> Introduction {
     Introduction {
         server: end(SERVER),
@@ -606,6 +806,8 @@ fn introduction(room: Option<u32>, words: Words, port: Option<u16>) -> Introduct
 fn end(text: &str) -> Endpoint {
     text.parse().expect("an endpoint")
 }
+
+const WELCOME: &str = r#"{"type":"welcome","version":1,"observed":"192.0.2.1:7","probes":[],"ticket":"2f7a64c1f3d94a0be1a05d6a3c9be1d7","time_us":1}"#;
 
 const SERVER: &str = "203.0.113.10:5386";
 

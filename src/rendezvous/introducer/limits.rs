@@ -16,7 +16,7 @@ pub struct IntroducerLimits {
     pub rooms: u32,
     /// Rooms at once that one address has opened.
     pub rooms_of_one_address: usize,
-    /// Attempts in a minute to enter rooms, from one address.
+    /// Attempts in a minute to enter rooms, from one address, but for those who turned out to be welcome.
     pub joins_per_minute: u32,
     /// Messages in a second from one client.
     pub messages_per_second: u32,
@@ -121,6 +121,13 @@ impl PerMinute {
         let allowed = *done < most;
         *done += u32::from(allowed);
         allowed
+    }
+
+    /// One that was done need not have been counted.
+    pub fn forgive(&mut self, neighbourhood: Neighbourhood) {
+        if let Some(done) = self.done.get_mut(&neighbourhood) {
+            *done = done.saturating_sub(1);
+        }
     }
 }
 

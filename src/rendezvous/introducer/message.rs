@@ -146,8 +146,12 @@ pub enum Answer {
         /// What kind of thing, for programs.
         code: Code,
         /// What, for people.
+        #[serde(default)]
         text: String,
     },
+    /// What a later server says and this client does not know; never sent.
+    #[serde(other)]
+    Other,
 }
 
 /// One mapping as the server sees it.
@@ -168,11 +172,13 @@ pub struct Seen {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Proof {
-    /// Not at all: the peer takes it only if its user allowed that.
-    #[default]
-    None,
     /// By SPAKE2 (RFC 9382's scheme, as the crate `spake2` speaks it), and a MAC on every message.
     Spake2,
+    /// Not at all, or in a way that the reader does not know: the peer takes it only if its user allowed
+    /// that.
+    #[default]
+    #[serde(other)]
+    None,
 }
 
 /// What a client is in its room.
@@ -189,12 +195,13 @@ pub enum Role {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Why {
-    /// Its connection ended.
-    Left,
     /// It answered no ping: its host has stopped, or is out of reach.
     Silent,
     /// The server showed it out, for a message that makes no sense or for too many of them.
     Refused,
+    /// Its connection ended, for a reason that the reader may not know.
+    #[serde(other)]
+    Left,
 }
 
 /// What kind of error.
@@ -231,10 +238,13 @@ pub enum Code {
     TooManyJoins,
     /// No client of this server has that ticket.
     NoSuchTicket,
+    /// One that a later server has and this client does not know; never sent.
+    #[serde(other)]
+    Other,
 }
 
 impl Code {
-    /// All there are.
+    /// All that a server says.
     pub const ALL: [Self; 15] = [
         Self::Malformed,
         Self::TooLong,
@@ -279,6 +289,7 @@ impl Code {
             Self::TooManyRooms => "too many rooms, of your address or in all",
             Self::TooManyJoins => "too many attempts from your address; wait a minute",
             Self::NoSuchTicket => "no client here has this ticket",
+            Self::Other => "something else",
         }
     }
 }

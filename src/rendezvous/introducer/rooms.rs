@@ -25,6 +25,8 @@ struct Room {
     opened_from: Neighbourhood,
     waiter: Flow,
     joiner: Option<Flow>,
+    /// How many texts the one who waited has said to the other.
+    said: u32,
 }
 
 impl Rooms {
@@ -95,7 +97,7 @@ impl Rooms {
         self.free.remove(&number);
         self.census.enter(from);
         self.of.insert(flow, number);
-        let room = Room { ticket, opened_from: from, waiter: flow, joiner: None };
+        let room = Room { ticket, opened_from: from, waiter: flow, joiner: None, said: 0 };
         self.rooms.insert(number, room);
         Ok(())
     }
@@ -112,6 +114,15 @@ impl Rooms {
         self.of.insert(flow, number);
         self.pairs += 1;
         Ok(room.waiter)
+    }
+
+    /// Counts a text that is said in a room: how many the one who waited has said, if it is from that one.
+    pub fn has_said(&mut self, flow: Flow) -> u32 {
+        let room = self.of.get(&flow).and_then(|number| self.rooms.get_mut(number));
+        room.filter(|room| room.waiter == flow).map_or(0, |room| {
+            room.said = room.said.saturating_add(1);
+            room.said
+        })
     }
 
     /// Ends the room that somebody is in, and gives back who else was in it.

@@ -48,6 +48,40 @@ fn a_client_is_told_how_it_is_seen_and_where_it_may_show_more() {
 }
 
 #[test]
+fn a_server_that_listens_everywhere_names_what_it_was_reached_at() {
+    let mut house = House::new();
+    house.introducer.probes =
+        ["0.0.0.0:5386", "0.0.0.0:5387"].map(|end| end.parse().unwrap()).into();
+    let welcome = house.greets(1);
+    assert_eq!(welcome["probes"], json!(["203.0.113.10:5386", "203.0.113.10:5387"]));
+}
+
+/// The server cannot read what they say. Whoever waits has said its part of a key, and no to one who
+/// guessed; more it has for a peer alone.
+#[test]
+fn whoever_was_welcome_has_not_used_up_an_attempt() {
+    let mut house = House::new();
+    let mut join = |texts: u32| {
+        house.greets(1);
+        house.says(1, json!({"type": "wait"}));
+        house.greets(2);
+        let told = house.says(2, json!({"type": "join", "room": 1}));
+        let is_in = told[0].1["type"] == "paired";
+        for _ in 0..texts * u32::from(is_in) {
+            house.says(1, json!({"type": "relay", "text": "x"}));
+            house.says(2, json!({"type": "relay", "text": "x"}));
+        }
+        house.leaves(2);
+        house.leaves(1);
+        is_in
+    };
+    assert!((0..20).all(|_| join(3)));
+    let entered = (0..20).filter(|_| join(2)).count();
+    assert_eq!(entered, LIMITS.joins_per_minute as usize);
+    assert!(!join(3));
+}
+
+#[test]
 fn the_newest_mappings_are_kept_and_fit_a_line() {
     let mut house = House::new();
     let ticket = house.greets(1)["ticket"].clone();

@@ -7,11 +7,15 @@ use crate::wire::Endpoint;
 /// What the ends expected, in a sentence or two.
 pub fn expected(told: &Foreseen) -> String {
     let rule = told.rule.as_ref().map_or(String::new(), |rule| format!(" By their rules, {rule}."));
-    let chance = told
-        .chance
-        .map_or("which is behind the same address, at its inner one".to_owned(), |chance| {
-            format!("a chance of {}", percent(chance))
-        });
+    let chance = told.chance.map(|chance| format!("a chance of {}", percent(chance)));
+    let chance = chance.unwrap_or_else(|| match is_outside(&told.own, &told.peer) {
+        true => {
+            "behind the same address as we are, and whether a NAT turns our packets around there \
+                 is not known"
+                .to_owned()
+        }
+        false => "which is behind the same address, at its inner one".to_owned(),
+    });
     let (own, peer) = (list(&told.own), list(&told.peer));
     format!("Beforehand we expected to be seen as {own}, and the peer as {peer}: {chance}.{rule}")
 }
@@ -29,6 +33,11 @@ pub fn failed(number: u32, told: &Foreseen, width: u16) -> String {
         (of("our", told.own_seen, &told.own), of("the peer's", told.peer_seen, &told.peer));
     let text = format!("Attempt {number} came to nothing: {own}; {peer}. {}", expected(told));
     wrapped(&text, width, "") + "\n"
+}
+
+/// Whether the peer is aimed at by the address that this end is seen from as well.
+pub fn is_outside(own: &[Endpoint], peer: &[Endpoint]) -> bool {
+    own.first().zip(peer.first()).is_some_and(|(own, peer)| own.ip() == peer.ip())
 }
 
 fn list(endpoints: &[Endpoint]) -> String {

@@ -1,12 +1,13 @@
 //! Connections with peers, opened one after another or many at once.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex as Turn, Semaphore};
 use tokio::task::spawn_blocking;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{Errand, Hear, News};
 use crate::engine::{Fact, Punched};
@@ -16,7 +17,7 @@ use crate::os::tls::Trust;
 use crate::os::{self, entropy};
 use crate::punch::{Code, Introduced, Introduction, Words};
 use crate::rendezvous::introducer::{Code as Refusal, Ticket};
-use crate::report::opening_in_words;
+use crate::report::opened_in_words;
 use crate::time::Duration;
 use crate::verdict::{PunchVerdict, judge_punch};
 use crate::wire::Endpoint;
@@ -30,6 +31,9 @@ pub struct Opener {
     hear: Hear,
     /// So many openings at once.
     permits: Semaphore,
+    /// A peer opens one connection at a time: those who want the same wait for each other. When the last
+    /// was done, by room.
+    turns: Mutex<BTreeMap<u32, Arc<Turn<Option<Instant>>>>>,
     /// What ends the openings that are under way.
     wakers: Mutex<Vec<Weak<Waker>>>,
     is_stopped: AtomicBool,
@@ -72,6 +76,7 @@ impl Opener {
             patience,
             hear: Arc::clone(hear),
             permits: Semaphore::new(MOST_AT_ONCE),
+            turns: Mutex::default(),
             wakers: Mutex::default(),
             is_stopped: AtomicBool::new(false),
             reception: Mutex::default(),
@@ -95,17 +100,59 @@ impl Opener {
         code: &Code,
         watch: impl Fn(&Fact) + Clone + Send + 'static,
     ) -> Result<Reached, Unreached> {
-        let _permit = self.permits.acquire().await.map_err(|_| Unreached::NotTried)?;
-        for _ in 0..TRIES {
-            let introduction = self.introduction(Some(code.room), None, code.words.clone());
-            match self.open(introduction, watch.clone()).await {
-                Ok((introduced, _)) if introduced.refusal() == Some(Refusal::NoSuchRoom) => {}
-                tried => return self.settle(tried.map(|(_, ended)| ended)),
-            }
-            sleep(BEFORE_ASKING_AGAIN).await;
+        let turn = self.turn(code.room);
+        let mut last = turn.lock().await;
+        if let Some(last) = *last {
+            sleep_until(last + TO_COME_BACK).await;
         }
-        self.tell(News::Failed(format!("nobody waits in room {}", code.room)));
-        Err(Unreached::NobodyThere)
+        let reached = self.reach_in_turn(code, watch).await;
+        *last = Some(Instant::now());
+        reached
+    }
+
+    fn turn(&self, room: u32) -> Arc<Turn<Option<Instant>>> {
+        let mut turns = locked(&self.turns);
+        if turns.len() > MOST_TURNS {
+            turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+        }
+        Arc::clone(turns.entry(room).or_default())
+    }
+
+    async fn reach_in_turn(
+        self: &Arc<Self>,
+        code: &Code,
+        watch: impl Fn(&Fact) + Clone + Send + 'static,
+    ) -> Result<Reached, Unreached> {
+        let (mut pauses, mut held) = (PAUSES.iter(), 0);
+        loop {
+            let permit = self.permits.acquire().await.map_err(|_| Unreached::NotTried)?;
+            let introduction = self.introduction(Some(code.room), None, code.words.clone());
+            let tried = self.open(introduction, watch.clone()).await;
+            drop(permit);
+            let refusal = tried.as_ref().ok().and_then(|(introduced, _)| introduced.refusal());
+            match (refusal, pauses.as_slice()) {
+                (Some(Refusal::NoSuchRoom), []) => {
+                    self.tell(News::Failed(format!("nobody waits in room {}", code.room)));
+                    return Err(Unreached::NobodyThere);
+                }
+                (Some(Refusal::NoSuchRoom), [pause, ..]) => {
+                    pauses.next();
+                    sleep(*pause).await;
+                }
+                (Some(Refusal::TooManyJoins), _) if held < MOST_HELD => {
+                    if held == 0 {
+                        self.tell(News::Held(
+                            "the rendezvous server lets this address enter no \
+                                              more rooms for a minute"
+                                .to_owned(),
+                        ));
+                    }
+                    held += 1;
+                    sleep(WHILE_HELD).await;
+                }
+                _ => return self.settle(tried.map(|(_, ended)| ended)),
+            }
+        }
     }
 
     /// Waits for a peer to come by this end's code, which is told, and opens a connection with it.
@@ -125,6 +172,9 @@ impl Opener {
             Ok((introduced, _)) => introduced.room().filter(|_| !is_elsewhere(introduced)),
             Err(_) => claim,
         };
+        if tried.as_ref().is_ok_and(|(introduced, _)| is_idle(introduced)) {
+            return Err(Unreached::NobodyThere);
+        }
         self.settle(tried.map(|(_, ended)| ended))
     }
 
@@ -203,7 +253,7 @@ impl Opener {
         match (peer, verdict.troubles.first(), &verdict.diagnosis) {
             (Some(peer), ..) => {
                 let with = peer.peer_addr().map_or("a peer".to_owned(), |peer| peer.to_string());
-                let how = opening_in_words(verdict.opening);
+                let how = opened_in_words(&verdict);
                 self.tell(News::Opened(format!("{with}: {how}")));
                 Ok(Reached { peer, verdict })
             }
@@ -214,6 +264,11 @@ impl Opener {
     }
 }
 
+/// Whether nobody has come for as long as the server lets anybody wait, which is no news.
+fn is_idle(introduced: &Introduced) -> bool {
+    introduced.refusal() == Some(Refusal::WaitedTooLong)
+}
+
 /// What a thread that panicked has left is as good as before: each change here is one step.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -222,9 +277,24 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// So many openings at once: each spins for a moment before its SYN.
 const MOST_AT_ONCE: usize = 8;
 
-/// A peer that has just opened one connection is back in its room within a second or two.
-const TRIES: u32 = 12;
-const BEFORE_ASKING_AGAIN: Duration = Duration::from_millis(500);
+/// A peer that has just opened one connection needs so long, commonly, to be in its room again.
+const TO_COME_BACK: Duration = Duration::from_millis(500);
+
+/// One who is not there may be busy with somebody else, or be looking for a server that was restarted. Each
+/// attempt counts among those that the server allows in a minute.
+const PAUSES: [Duration; 4] = [
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(3),
+];
+
+/// A server that has had enough has for a minute.
+const WHILE_HELD: Duration = Duration::from_secs(10);
+const MOST_HELD: u32 = 7;
+
+/// Codes whose last connection is remembered.
+const MOST_TURNS: usize = 64;
 
 /// How long the server, or the peer, may take for an answer.
 const ANSWER: Duration = Duration::from_secs(10);

@@ -33,6 +33,8 @@ pub struct Diagnosis {
 pub enum Cause {
     /// It was interrupted, or this host failed.
     Interrupted,
+    /// The peer is gone, by the word of the rendezvous server: it ended, or its host stopped.
+    PeerGone,
     /// Both endpoints are the same: a connection with oneself is none.
     SelfConnect,
     /// Our SYN did not leave this host: its own firewall, most likely.
@@ -70,6 +72,7 @@ fn of_end(view: View<'_>) -> Option<Diagnosis> {
     let causes = [
         View::self_connect,
         View::interrupted,
+        View::peer_gone,
         View::local_taken,
         View::unseen,
         View::not_sent,
@@ -137,6 +140,17 @@ impl<'a> View<'a> {
         self.told(Cause::Interrupted, Vec::new(), trouble.to_string(), advice)
     }
 
+    fn peer_gone(&self) -> Option<Diagnosis> {
+        let mut facts = self.run.facts.iter().filter_map(|(_, fact)| punched(fact));
+        let how = facts.find_map(|(side, what)| match what {
+            Punched::PeerGone { how } if side == self.side => Some(*how),
+            _ => None,
+        })?;
+        let because = format!("{}; that was before anything opened", how.in_words());
+        let advice = "see what has become of the peer, and run both ends again";
+        self.told(Cause::PeerGone, Vec::new(), because, advice)
+    }
+
     fn local_taken(&self) -> Option<Diagnosis> {
         let taken = Miss::Unreached(Unreached::LocalTaken);
         let all =
@@ -162,7 +176,8 @@ impl<'a> View<'a> {
     fn unseen(&self) -> Option<Diagnosis> {
         let last = self.end.missed.last().map_or("nothing answered", |(_, why)| in_words(*why));
         let because = format!("the packets were not captured; the sockets say: {last}");
-        let advice = "run it with sudo, so that it can see what arrives and what does not";
+        let look = "run it with sudo, so that it can see what arrives and what does not";
+        let advice = self.long_odds().unwrap_or_else(|| look.to_owned());
         (!self.end.has_wire).then(|| self.told(Cause::Unseen, Vec::new(), because, advice))?
     }
 
@@ -288,14 +303,29 @@ impl<'a> View<'a> {
             self.syns_left().len(),
             self.end.aimed_at
         );
-        let mut advice = "the peer's NAT maps it elsewhere, or did not run at that time: have the peer \
-                          check its external endpoint with `tso-probe stun` from that very port, and \
-                          its mapping with `tso-probe classify`"
-            .to_owned();
+        let elsewhere = "the peer's NAT maps it elsewhere, or did not run at that time: have the peer \
+                         check its external endpoint with `tso-probe stun` from that very port, and \
+                         its mapping with `tso-probe classify`";
+        let mut advice = self.long_odds().unwrap_or_else(|| elsewhere.to_owned());
         if let Some(stranger) = self.stranger() {
             advice += &format!("; a SYN did come from {stranger}, which may be the peer");
         }
         self.told(Cause::NothingArrived, self.syns_left(), because, advice)
+    }
+
+    /// What to do where a server has helped, and the ports were hardly to be foreseen all the same.
+    fn long_odds(&self) -> Option<String> {
+        let mut facts = self.run.facts.iter().filter_map(|(_, fact)| punched(fact));
+        let chance = facts.find_map(|(side, what)| match what {
+            Punched::Foresaw { chance, .. } if side == self.side => *chance,
+            _ => None,
+        });
+        let chance = f64::from(chance.filter(|chance| *chance < LONG_ODDS)?) / 10.0;
+        Some(format!(
+            "the ports could hardly be foreseen (the chance was {chance:.1} %): if --connect-only is given \
+             at either end, leave it away, or let programs through 'tso-probe proxy', which binds; behind \
+             a NAT that gives ports at random only a relay will do"
+        ))
     }
 
     fn stranger(&self) -> Option<Endpoint> {
@@ -307,6 +337,9 @@ impl<'a> View<'a> {
         strangers.next()
     }
 }
+
+/// With a chance of less than so many thousandths it is no wonder that nothing came.
+const LONG_ODDS: u16 = 100;
 
 /// Hosts send with a TTL of 64, 128 or 255: so many routers have taken one off.
 const fn hops(ttl: u8) -> u8 {

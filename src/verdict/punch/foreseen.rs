@@ -18,7 +18,7 @@ pub struct Foreseen {
     /// The peer's endpoints that were aimed at, the likeliest first.
     pub peer: Vec<Endpoint>,
     /// How likely it was that both ports are among these, from 0 to 1; none where both ends are behind one
-    /// address and aimed at inner ones.
+    /// address.
     pub chance: Option<f64>,
     /// By which rule this end's ports seem to be chosen.
     pub rule: Option<String>,

@@ -76,13 +76,17 @@ impl Asked {
     }
 }
 
-/// Whether a request names this endpoint: by its address, or on loopback as `localhost`.
+/// Whether a request names this endpoint: by its address, or where it is on loopback as well, as
+/// `localhost`.
 fn is_ours(host: &str, on: Endpoint) -> bool {
     let port = on.port();
     let (name, named) = host.rsplit_once(':').unwrap_or((host, "80"));
     let is_name = match name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
         Ok(address) => on.ip() == address || on.ip().is_unspecified(),
-        Err(_) => name.eq_ignore_ascii_case("localhost") && on.ip().is_loopback(),
+        Err(_) => {
+            let is_here = on.ip().is_loopback() || on.ip().is_unspecified();
+            name.eq_ignore_ascii_case("localhost") && is_here
+        }
     };
     is_name && named.parse() == Ok(port)
 }
@@ -122,7 +126,9 @@ mod tests {
             assert!(ours(host, "127.0.0.1:8080"), "{host}");
         }
         assert!(ours("[::1]:8080", "[::1]:8080") && ours("127.0.0.1", "127.0.0.1:80"));
-        assert!(ours("192.0.2.7:8080", "0.0.0.0:8080"));
+        for host in ["192.0.2.7:8080", "localhost:8080", "127.0.0.1:8080"] {
+            assert!(ours(host, "0.0.0.0:8080"), "{host}");
+        }
         for host in ["", "127.0.0.1", "127.0.0.1:81", "evil.example:8080", "127.0.0.2:8080"] {
             assert!(!ours(host, "127.0.0.1:8080"), "{host}");
         }

@@ -82,7 +82,7 @@ async fn met(socket: &mut Socket, opener: &Arc<Opener>) -> Result<TcpStream, Str
         tell(socket, &told).await;
     }
     let Reached { peer, verdict } = reached.map_err(|why| in_words(why).to_owned())?;
-    let text = report::opening_in_words(verdict.opening).to_owned();
+    let text = report::opened_in_words(&verdict).to_owned();
     tell(socket, &Told::Open { text, ladder: report::punch_picture(&verdict) }).await;
     Ok(peer)
 }
