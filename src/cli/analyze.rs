@@ -48,7 +48,8 @@ pub struct AnalyzeArgs {
     /// Answer in JSON: every connection, the captures and the counts
     #[arg(long, conflicts_with = "ndjson")]
     pub json: bool,
-    /// A line of JSON for each connection, as soon as it is decided
+    /// A line of JSON for each connection, as soon as it is decided, as its own capture has it: what
+    /// several captures saw together is in --json
     #[arg(long)]
     pub ndjson: bool,
     /// Print the schema of the JSON and do nothing else
@@ -105,6 +106,7 @@ pub fn analyze(request: &Analyze) -> Result<Exit, Failure> {
     }
     let files = files(&request.files)?;
     let copied = request.also.copied(&files)?;
+    request.also.spares(&files)?;
     let mut sink = Sink::new(request.output, request.filter.clone(), request.also.clone());
     let (mut accounts, mut failed) = (Vec::new(), false);
     for (number, file) in files.iter().enumerate() {

@@ -35,8 +35,16 @@ impl Octets {
                 let hint = "check the path, and that you may read the file";
                 let failed = |why| Error::kernel("open", &what, why).with_hint(hint);
                 let file = File::open(path).map_err(failed)?;
-                let is_live = is_live(&file);
-                (Box::new(file), is_live)
+                match file.metadata() {
+                    // As far as it is by now: one that grows as fast as it is read would have no end.
+                    Ok(about) if about.is_file() && about.len() > 0 => {
+                        (Box::new(file.take(about.len())), false)
+                    }
+                    _ => {
+                        let is_live = is_live(&file);
+                        (Box::new(file), is_live)
+                    }
+                }
             }
             None => (Box::new(io::stdin()), is_live(io::stdin())),
         };

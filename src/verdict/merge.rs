@@ -354,8 +354,9 @@ fn unknown(points: &[Point<'_>], ahead: &[Option<Ahead>]) -> Vec<String> {
     let places: Vec<_> = places.map(|(_, place): (_, usize)| place.to_string()).collect();
     if !places.is_empty() {
         unknown.push(format!(
-            "how far the clock of point {} is ahead of that of point 1: no packets passed both ways between \
-             them, so its times are as if the fastest one had taken none",
+            "how far the clock of point {} is ahead of that of point 1: no packets are known for certain \
+             that passed both ways between them, or a clock was set meanwhile; its times are as if the \
+             fastest packet had taken none",
             places.join(", and that of point ")
         ));
     }

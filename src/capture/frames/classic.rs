@@ -20,8 +20,8 @@ impl Classic {
         match parse_pcap_header(octets) {
             Ok((rest, header)) => {
                 let unit = if header.is_nanosecond_precision() { 1 } else { 1_000 };
-                // The upper bits tell of a frame check sequence.
-                let link = header.network.0 & 0x0fff_ffff;
+                // The upper half tells of a frame check sequence.
+                let link = header.network.0 & 0xffff;
                 let classic = Self { big_endian: header.is_bigendian(), unit, link };
                 Ok(Some((classic, octets.len() - rest.len())))
             }

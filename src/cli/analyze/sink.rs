@@ -1,7 +1,8 @@
 //! Where connections go once they are decided: into counts, onto stdout, or into the answer at the end.
 
 use std::collections::BTreeMap;
-use std::io::{self, BufWriter, Write};
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::filter::Filter;
@@ -46,6 +47,29 @@ impl Also {
     /// Whether anything is to be drawn.
     const fn draws(&self) -> bool {
         self.svg.is_some() || self.html.is_some()
+    }
+
+    /// Whether what is to be written leaves the captures as they are: an option that lacks its value takes
+    /// the next word for a file.
+    ///
+    /// # Errors
+    /// If one of them would be written over.
+    pub fn spares(&self, files: &[PathBuf]) -> Result<(), Failure> {
+        let same = |one: &Path, other: &Path| {
+            one == other
+                || one
+                    .canonicalize()
+                    .is_ok_and(|one| other.canonicalize().is_ok_and(|it| it == one))
+        };
+        let pages = [&self.svg, &self.html].into_iter().flatten().filter(|path| is_capture(path));
+        let copy = self.annotate.iter().filter(|path| files.iter().any(|file| same(file, path)));
+        match pages.chain(copy).next() {
+            None => Ok(()),
+            Some(path) => Err(Failure::new(
+                format!("{} is a capture, and would be written over", path.display()),
+                "name another file to write: tso-probe analyze FILE --html REPORT.html",
+            )),
+        }
     }
 
     /// The one file that is to be written again, if any.
@@ -306,6 +330,18 @@ impl Sink {
     fn write(&mut self, text: &str) {
         self.is_deaf |= self.stdout.write_all(text.as_bytes()).is_err();
     }
+}
+
+/// Whether a file begins as captures do, packed or not.
+fn is_capture(path: &Path) -> bool {
+    let mut magic = [0; 4];
+    let begins = File::open(path).and_then(|mut file| file.read_exact(&mut magic));
+    let is_classic = |magic: u32| matches!(magic & 0xffff_fff0, 0xa1b2_c3d0 | 0xa1b2_3c40);
+    begins.is_ok()
+        && (magic == [0x0a, 0x0d, 0x0d, 0x0a]
+            || magic.starts_with(&[0x1f, 0x8b])
+            || is_classic(u32::from_be_bytes(magic))
+            || is_classic(u32::from_le_bytes(magic)))
 }
 
 /// Both ends, and both sides of a NAT.

@@ -117,9 +117,9 @@ impl CaptureAccount {
             counted(self.packets, "packet"),
             self.segments
         );
-        let passed = [(self.fragments, "fragment"), (self.cut, "packet cut short")];
-        for (count, what) in passed.into_iter().filter(|(count, _)| *count > 0) {
-            text.push_str(&format!("; {} passed over", counted(count, what)));
+        let passed = [(self.fragments, "fragment", ""), (self.cut, "packet", " cut short")];
+        for (count, what, how) in passed.into_iter().filter(|(count, ..)| *count > 0) {
+            text.push_str(&format!("; {}{how} passed over", counted(count, what)));
         }
         text + "."
     }

@@ -152,7 +152,7 @@ fn merged_section(merged: &Merged, files: &[&str]) -> Markup {
                 p { "What cannot be known even so:" }
                 ul { @for what in &merged.unknown { li { (what) } } }
             }
-            (PreEscaped(merged_picture(merged)))
+            div.drawing { (PreEscaped(merged_picture(merged))) }
             details {
                 summary { "Packets" }
                 pre { @for packet in &merged.packets { (packet_in_lines(packet, &mut said)) } }
@@ -197,7 +197,7 @@ fn section(connection: &Connection) -> Markup {
                 p { "What cannot be known from here:" }
                 ul { @for what in &connection.unknown { li { (what) } } }
             }
-            (PreEscaped(connection_picture(connection)))
+            div.drawing { (PreEscaped(connection_picture(connection))) }
             details {
                 summary { "Packets" }
                 pre {
@@ -221,5 +221,5 @@ h1{font-size:1.6rem}h2{font-size:1.2rem;margin-top:2.5rem;overflow-wrap:anywhere
 table{border-collapse:collapse;width:100%;font-size:.9rem}th,td{text-align:left;padding:.3rem .8rem .3rem 0;border-bottom:1px solid var(--line);vertical-align:top;overflow-wrap:anywhere}
 .found{background:var(--found);padding:.2rem 1rem;margin:1rem 0;border-radius:6px}.frames,summary{color:var(--faint);font-size:.9rem}
 svg{max-width:100%;height:auto}svg text{fill:var(--text);font-size:12px}.grid{stroke:var(--line)}.mark{fill:var(--mark);fill-opacity:.6}
-pre{overflow-x:auto;font-size:.8rem}a{color:var(--mark)}
+pre{overflow-x:auto;font-size:.8rem}.drawing{overflow-x:auto}.drawing svg{max-width:none}a{color:var(--mark)}
 ";

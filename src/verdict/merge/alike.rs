@@ -42,7 +42,13 @@ impl Shifts {
 pub fn are_alike(near: &Here, far: &Here, shifts: &Shifts) -> bool {
     let from = near.from;
     match (&near.packet.body, &far.packet.body) {
-        (Body::Tcp(one), Body::Tcp(other)) => are_alike_segments(one, other, from, shifts),
+        (Body::Tcp(one), Body::Tcp(other)) => {
+            let stamps = [stamp(one), stamp(other)];
+            let is_repeated = stamps[0] != stamps[1] && !stamps.contains(&0);
+            // One whose time stamp was rewritten keeps its identification; a repetition has another.
+            let same_id = near.packet.id != 0 && near.packet.id == far.packet.id;
+            (!is_repeated || same_id) && are_alike_segments(one, other, from, shifts)
+        }
         (Body::Icmp(one), Body::Icmp(other)) => {
             let what = |icmp: &Icmp| (icmp.kind, icmp.code);
             // What it quotes went the other way.

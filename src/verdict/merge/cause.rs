@@ -57,6 +57,12 @@ pub struct Findings<'a> {
 
 /// All that is wrong or strange, the first that explains a failure first.
 pub fn diagnosis(findings: &Findings<'_>) -> Vec<MergedCause> {
+    // Of openings that ports and time alone have brought together nothing is certain.
+    if findings.points.iter().any(Point::is_by_ports) {
+        let found = elsewhere::other_port(findings).or_else(|| lost::syn_lost(findings));
+        let found = found.unwrap_or_else(|| unknown(findings));
+        return vec![MergedCause { confidence: Confidence::Likely, ..found }];
+    }
     let mut found: Vec<_> = match findings.outcome {
         ConnectionOutcome::Open => strange(findings).into_iter().collect(),
         ConnectionOutcome::Unfinished => failure(findings).into_iter().collect(),

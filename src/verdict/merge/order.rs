@@ -1,28 +1,24 @@
 //! In which order the points lie between the two ends.
 
+use std::cmp::Reverse;
+
 use super::alike;
 use super::point::{Here, Point};
 use crate::tcp::Side;
 
 /// The points, from the end called a to the end called b.
 ///
-/// A packet from a passes the points in their order, and one from b in the opposite one. So the time from
-/// the former to the latter is the longer, the nearer a point is to a: each clock tells its own. Where no
-/// two packets passed all points the TTLs tell, of which every router takes one; else the points stay
-/// in the order of their captures.
+/// Every router takes something off the TTL, and a packet from a passes the points in their order, one from
+/// b in the opposite one. Where no router is between two of them, the time from a packet of a's to one of
+/// b's tells: it is the longer, the nearer a point is to a, by each clock. What neither tells stays in the
+/// order of the captures.
 pub fn points(mut points: Vec<Point<'_>>) -> Vec<Point<'_>> {
-    if let Some(spans) = spans(&points) {
-        sort_by_falling(&mut points, &spans);
-    } else if let Some(ttls) = ttls(&points) {
-        sort_by_falling(&mut points, &ttls);
-    }
-    points
-}
-
-fn sort_by_falling(points: &mut Vec<Point<'_>>, keys: &[i128]) {
-    let mut all: Vec<_> = keys.iter().copied().zip(std::mem::take(points)).collect();
-    all.sort_by_key(|(key, _)| -key);
-    points.extend(all.into_iter().map(|(_, point)| point));
+    let nothing = || vec![0; points.len()];
+    let routed = ttls(&points).unwrap_or_else(nothing);
+    let spans = spans(&points).unwrap_or_else(nothing);
+    let mut all: Vec<_> = routed.into_iter().zip(spans).zip(points.drain(..)).collect();
+    all.sort_by_key(|((routed, span), _)| (Reverse(*routed), Reverse(*span)));
+    all.into_iter().map(|(_, point)| point).collect()
 }
 
 /// At each point the nanoseconds from a packet of a's to one of b's, both of which passed all points.
@@ -46,17 +42,20 @@ fn everywhere<'a>(here: &'a Here, points: &'a [Point<'_>], side: Side) -> Option
     [Some(here)].into_iter().chain(others).collect()
 }
 
-/// The TTL that packets from a have at each point, or what those from b have lost.
+/// The TTL that packets from a have at each point, less that of those from b, as far as either was seen at all
+/// of them.
 fn ttls(points: &[Point<'_>]) -> Option<Vec<i128>> {
     let of = |side| {
         let ttls = points.iter().map(|point| {
             let mut sent = point.sent(side).filter(|here| here.segment().is_some());
             sent.next().map(|here| i128::from(here.packet.ttl))
         });
-        let ttls: Vec<_> = ttls.collect::<Option<_>>()?;
-        let is_told = ttls.windows(2).any(|pair| pair[0] != pair[1]);
-        is_told.then_some(ttls)
+        ttls.collect::<Option<Vec<_>>>()
     };
-    let of_b = || Some(of(Side::B)?.into_iter().map(|ttl| -ttl).collect());
-    of(Side::A).or_else(of_b)
+    match (of(Side::A), of(Side::B)) {
+        (Some(a), Some(b)) => Some(a.into_iter().zip(b).map(|(a, b)| a - b).collect()),
+        (Some(a), None) => Some(a),
+        (None, Some(b)) => Some(b.into_iter().map(|ttl| -ttl).collect()),
+        (None, None) => None,
+    }
 }

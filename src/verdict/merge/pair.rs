@@ -36,6 +36,11 @@ struct Member {
 
 /// The connections that were seen at more than one point.
 pub fn groups(parts: &[Part]) -> Vec<Vec<Point<'_>>> {
+    // One point alone has nothing to be compared with.
+    let first = parts.first().map(point_of);
+    if parts.iter().all(|part| Some(point_of(part)) == first) {
+        return Vec::new();
+    }
     let known: Vec<_> = parts.iter().map(Known::of).collect();
     let index = Index::of(&known);
     let mut grouped = BTreeSet::new();
@@ -181,6 +186,9 @@ impl Index {
             }
         }
         index.by_stamp.remove(&0);
+        // What so many have marks none of them: a flood may have one number throughout.
+        index.by_seq.retain(|_, alike| alike.len() <= MOST_ALIKE);
+        index.by_stamp.retain(|_, alike| alike.len() <= MOST_ALIKE);
         index
     }
 
@@ -240,6 +248,9 @@ fn by_ports(parts: &[Part], known: &[Known], taken: &BTreeSet<usize>) -> Vec<Vec
 fn are_near(one: &Known, other: &Known) -> bool {
     one.first <= other.last.saturating_add(APART) && other.first <= one.last.saturating_add(APART)
 }
+
+/// More than the SYNs of one connection at all points, repetitions too.
+const MOST_ALIKE: usize = 256;
 
 /// Clocks of hosts that punch are seconds apart at most, and so are their beginnings: in nanoseconds.
 const APART: u64 = 30_000_000_000;

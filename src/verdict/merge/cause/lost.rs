@@ -50,6 +50,12 @@ pub fn syn_lost(findings: &Findings<'_>) -> Option<MergedCause> {
     })
 }
 
+/// Whether it was seen behind the place where others died.
+fn is_beyond(syn: &Carriage<'_>, [_, behind]: [usize; 2], side: Side) -> bool {
+    let last = syn.last().point;
+    if side == Side::A { last >= behind } else { last <= behind }
+}
+
 fn syns(count: usize) -> String {
     match count {
         1 => "the only SYN".to_owned(),
@@ -70,9 +76,11 @@ pub fn syn_ack_lost(findings: &Findings<'_>) -> Option<MergedCause> {
     let (side, answers, between) = SIDES.into_iter().find_map(|side| {
         let answers: Vec<_> = findings.syn_acks(side).collect();
         let between = place(findings, &answers)?;
-        // Where its SYNs die as well, it is no matter of SYN,ACKs.
-        let syns: Vec<_> = findings.bare_syns(side).collect();
-        (place(findings, &syns) != Some(between)).then_some((side, answers, between))
+        // Where its SYNs die as well, or may have, it is no matter of SYN,ACKs.
+        let mut syns = findings.bare_syns(side).peekable();
+        let passes = syns.peek().is_none() || syns.any(Carriage::has_arrived);
+        let is_behind = || findings.bare_syns(side).any(|syn| is_beyond(syn, between, side));
+        (passes || is_behind()).then_some((side, answers, between))
     })?;
     let has_crossed = findings.bare_syns(side).any(Carriage::has_arrived)
         && findings.bare_syns(side.opposite()).any(Carriage::has_arrived);

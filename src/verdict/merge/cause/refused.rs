@@ -96,6 +96,13 @@ fn missed_by(findings: &Findings<'_>, refused: Side) -> Option<MergedCause> {
 
 /// A SYN arrived at an end that has nothing at that port, and says so.
 pub fn closed_port(findings: &Findings<'_>) -> Option<MergedCause> {
+    // One that was made on the way may have been what ended it.
+    if SIDES
+        .into_iter()
+        .any(|by| findings.resets(by).any(|one| findings.made_between(one).is_some()))
+    {
+        return None;
+    }
     let reset = SIDES.into_iter().find_map(|by| {
         let is_there = findings.points[findings.end(by)].post == Post::At(by);
         let mut resets = findings.resets(by).filter(|reset| {
@@ -166,7 +173,7 @@ pub fn answered_in_its_place(findings: &Findings<'_>) -> Option<MergedCause> {
                 one.segment().is_some_and(|segment| segment.is_bare_syn() || segment.is_syn_ack());
             is_syn && number(one) != number(first)
         });
-        (has_another || made.len() > 1).then(|| made[0])
+        has_another.then(|| made[0])
     })?;
     let client = answer.from.opposite();
     let own = |syn: &Carriage<'_>| {
