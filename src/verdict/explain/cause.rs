@@ -117,13 +117,14 @@ pub fn diagnosis(
 }
 
 fn failure(case: &Case<'_>) -> Option<Diagnosed> {
-    let causes: [fn(&Case<'_>) -> Option<Diagnosed>; 19] = [
+    let causes: [fn(&Case<'_>) -> Option<Diagnosed>; 20] = [
         rewriting::echo,
         refusal::local_reset,
         refusal::wrong_ack,
         elsewhere::mapping_expired,
         quota::syn_rate_limit,
         crossing::missed_window,
+        refusal::reset_though_begun,
         refusal::after_crossing,
         elsewhere::internal_source,
         elsewhere::other_port,

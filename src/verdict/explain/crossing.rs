@@ -2,45 +2,68 @@
 
 use super::case::{Case, Seen};
 use super::cause::{Confidence, Diagnosed, OpeningCause, frames};
+use super::refusal::{CLOSE, sure};
 use crate::tcp::{Post, Side};
 use crate::time::Duration;
 use crate::wire::{Flags, Segment, Seq};
 
 const SIDES: [Side; 2] = [Side::A, Side::B];
 
-/// Both ends sent a SYN, and a reset answered one of them: it arrived when that end had not begun, or
-/// had been refused already.
+/// Both ends sent a SYN, and one of them arrived when the other end had not begun: its host reset it, and
+/// sent its own SYN afterwards.
 pub fn missed_window(case: &Case<'_>) -> Option<Diagnosed> {
-    let (refused, syn, reset) = SIDES.into_iter().find_map(|side| refused(case, side))?;
-    let other = refused.opposite();
-    let mut theirs = case.bare_syns(other);
-    let (their_syn, _) = theirs.next()?;
+    let Missed { refused, syn, reset, theirs } =
+        SIDES.into_iter().find_map(|side| missed(case, side))?;
     let because = format!(
         "both sent a SYN, and they did not meet: that of {} was reset{}",
         case.name(refused),
-        by_how_much(case, refused, syn, reset, their_syn).unwrap_or_default()
+        by_how_much(case, refused, syn, reset, theirs).unwrap_or_default()
     );
+    let is_in_order = reset.at <= theirs.at;
+    let is_as_far = !case.is_nearer(theirs.packet.ttl, reset.packet.ttl);
     Some(Diagnosed {
         cause: OpeningCause::MissedWindow,
         side: Some(refused),
-        confidence: Confidence::Certain,
+        confidence: sure(is_in_order && is_as_far),
         because,
-        frames: vec![syn.frame, their_syn.frame, reset.frame],
+        frames: vec![syn.frame, theirs.frame, reset.frame],
         advice: "start both ends on one clock, closer together than the one-way delay: `tso-probe \
                  punch` agrees on an instant and says how well it was met"
             .to_owned(),
     })
 }
 
+/// A SYN that was reset, its reset, and the first SYN of the end that reset it.
+struct Missed<'a> {
+    refused: Side,
+    syn: &'a Seen,
+    reset: &'a Seen,
+    theirs: &'a Seen,
+}
+
+/// The first SYN of that end that the other's host reset before it sent its own. A host that has sent one
+/// answers with a SYN,ACK.
+fn missed<'a>(case: &'a Case<'_>, refused: Side) -> Option<Missed<'a>> {
+    let other = refused.opposite();
+    let (theirs, _) = case.bare_syns(other).next()?;
+    let (syn, reset) = self::refused(case, refused)?;
+    let is_its_hosts = !case.is_nearer(reset.packet.ttl, theirs.packet.ttl);
+    let has_begun_after = reset.at <= theirs.at + CLOSE && syn.at <= theirs.at + CLOSE;
+    // Who answers has met the SYN.
+    let has_met = case.syn_acks(refused).any(|(seen, _)| seen.at <= reset.at);
+    let is_missed = is_its_hosts && has_begun_after && !has_met;
+    is_missed.then_some(Missed { refused, syn, reset, theirs })
+}
+
 /// The first SYN of that end that was reset, with its reset.
-fn refused<'a>(case: &'a Case<'_>, side: Side) -> Option<(Side, &'a Seen, &'a Seen)> {
+pub fn refused<'a>(case: &'a Case<'_>, side: Side) -> Option<(&'a Seen, &'a Seen)> {
     let mut syns = case.bare_syns(side);
     syns.find_map(|(seen, syn)| {
         let mut resets = case.resets(side.opposite());
         // RFC 9293 §3.10.7.1: that of a host, or box, which knows of no connection.
         let is_its = |reset: &Segment| reset.ack == syn.seq + syn.length() && reset.seq == Seq(0);
         let (reset, _) = resets.find(|(_, reset)| is_its(reset))?;
-        Some((side, seen, reset))
+        Some((seen, reset))
     })
 }
 
@@ -51,11 +74,10 @@ fn by_how_much(
     reset: &Seen,
     theirs: &Seen,
 ) -> Option<String> {
+    let other = case.name(refused.opposite());
     match case.post {
-        Post::At(side) if side == refused => {
-            seen_from_here(case.name(refused.opposite()), syn, reset, theirs)
-        }
-        Post::At(_) => seen_from_there(case, refused, syn, theirs),
+        Post::At(side) if side == refused => seen_from_here(other, syn, reset, theirs),
+        Post::At(_) => seen_from_there(other, syn, theirs),
         Post::Between => None,
     }
 }
@@ -65,35 +87,21 @@ fn seen_from_here(other: &str, syn: &Seen, reset: &Seen, theirs: &Seen) -> Optio
     let round_trip = reset.at.since(syn.at);
     // Ours arrived half a round trip after it left; theirs left as long before it came.
     let late = theirs.at.since(syn.at + round_trip);
-    if late > Duration::ZERO {
-        return Some(format!(
+    (late > Duration::ZERO).then(|| {
+        format!(
             ". It reached {other} {} before {other} sent its own (taking half of the round trip, {}, \
              for the one-way delay)",
             in_ms(late),
             in_ms(round_trip)
-        ));
-    }
-    let early = syn.at.since(theirs.at);
-    (early > Duration::ZERO).then(|| {
-        format!(
-            ". It left {} after the SYN of {other} had come, which was refused here",
-            in_ms(early)
         )
     })
 }
 
-/// At the other end it is seen when the SYN came, and when that end's own left and was reset.
-fn seen_from_there(case: &Case<'_>, refused: Side, syn: &Seen, theirs: &Seen) -> Option<String> {
-    let other = case.name(refused.opposite());
+/// At the other end it is seen when the SYN came, and when that end's own left.
+fn seen_from_there(other: &str, syn: &Seen, theirs: &Seen) -> Option<String> {
     let late = theirs.at.since(syn.at);
-    if late > Duration::ZERO {
-        return Some(format!(". It came to {other} {} before {other} sent its own", in_ms(late)));
-    }
-    let (_, _, reset) = self::refused(case, refused.opposite())?;
-    let early = syn.at.since(reset.at);
-    (early > Duration::ZERO).then(|| {
-        format!(". It came to {other} {} after that of {other} had been refused", in_ms(early))
-    })
+    (late > Duration::ZERO)
+        .then(|| format!(". It came to {other} {} before {other} sent its own", in_ms(late)))
 }
 
 /// In milliseconds, for people.

@@ -2,7 +2,7 @@
 
 use super::case::{Case, Seen, hops};
 use super::cause::{Confidence, Diagnosed, OpeningCause, frames};
-use super::crossing::in_ms;
+use super::crossing::{in_ms, refused};
 use crate::tcp::{Post, Side};
 use crate::time::Duration;
 use crate::verdict::punch::icmp_meaning;
@@ -47,6 +47,40 @@ pub fn local_reset(case: &Case<'_>) -> Option<Diagnosed> {
         frames: vec![syn_ack.frame, reset.frame],
         advice: advice.to_owned(),
     })
+}
+
+/// An end that had sent a SYN, and whose host resets the other's as one that knows of none. What ended its
+/// own may be missing from the capture, hence no more than what it may have been.
+pub fn reset_though_begun(case: &Case<'_>) -> Option<Diagnosed> {
+    let (side, own, syn, reset) = SIDES.into_iter().find_map(|side| {
+        let (syn, reset) = refused(case, side.opposite())?;
+        let (own, _) = case.bare_syns(side).next()?;
+        // Once its own SYN is reset or given up, a host knows of none any more.
+        let was_ended = case.resets(side.opposite()).any(|(end, _)| end.at <= reset.at + CLOSE)
+            || case.errors(side).any(|(end, _)| end.at <= reset.at + CLOSE);
+        let has_begun = own.at + CLOSE < reset.at;
+        let is_its = !is_injected(case, side, reset);
+        (has_begun && is_its && !was_ended).then_some((side, own, syn, reset))
+    })?;
+    let (name, other) = (case.name(side), case.name(side.opposite()));
+    Some(Diagnosed {
+        cause: OpeningCause::Unknown,
+        side: Some(side),
+        confidence: Confidence::Likely,
+        because: format!(
+            "{name} sent a SYN, and reset that of {other} as a host does that knows of none: {CLOSED}; or the \
+             capture has lost the reset that refused the SYN of {name}"
+        ),
+        frames: vec![own.frame, syn.frame, reset.frame],
+        advice: KEEP_OPEN.to_owned(),
+    })
+}
+
+/// Whether a reset of that end came from nearer than a SYN or SYN,ACK of it, and so from another host.
+fn is_injected(case: &Case<'_>, side: Side, reset: &Seen) -> bool {
+    let host = case.sent(side).find(|(_, segment)| segment.flags.contains(Flags::SYN));
+    let ttl = host.map(|(seen, _)| seen.packet.ttl).filter(|ttl| hops(*ttl) <= FARTHEST);
+    ttl.is_some_and(|ttl| case.is_nearer(reset.packet.ttl, ttl))
 }
 
 /// RFC 9293 §3.10.7.3, first: an ACK of another number than that of the SYN is reset with that number;
@@ -164,6 +198,8 @@ struct Refusal<'a> {
     segment: &'a Segment,
     /// The TTL of another packet of that end, or of another connection from its address.
     host: Option<u8>,
+    /// Whether it is of this connection: behind one address there may be several hosts.
+    is_own: bool,
     /// How long after the SYN it came, if that was sent once.
     took: Option<Duration>,
     /// How long that address has taken to answer at least, in other connections.
@@ -172,13 +208,18 @@ struct Refusal<'a> {
 
 impl<'a> Refusal<'a> {
     fn of(case: &'a Case<'_>) -> Option<Self> {
-        SIDES.into_iter().find_map(|by| {
+        Self::all(case).next()
+    }
+
+    fn all(case: &'a Case<'_>) -> impl Iterator<Item = Self> {
+        SIDES.into_iter().filter_map(|by| {
             let numbers: Vec<_> = case.bare_syns(by.opposite()).map(|(_, s)| s.seq + 1).collect();
             let mut resets = case.resets(by);
             let (reset, segment) = resets.find(|(_, reset)| numbers.contains(&reset.ack))?;
             let mut others = case.sent(by).filter(|(_, segment)| !segment.is_reset());
             let hearsay = case.hearsay(by);
-            let host = others.next().map(|(seen, _)| seen.packet.ttl).or(hearsay.ttl);
+            let own = others.next().map(|(seen, _)| seen.packet.ttl);
+            let host = own.or(hearsay.ttl).filter(|ttl| hops(*ttl) <= FARTHEST);
             let is_its = |(_, syn): &(&Seen, &Segment)| syn.seq + 1 == segment.ack;
             let mut syns = case.bare_syns(by.opposite()).filter(is_its);
             let syn = syns.next().filter(|_| syns.next().is_none());
@@ -187,6 +228,7 @@ impl<'a> Refusal<'a> {
                 reset,
                 segment,
                 host,
+                is_own: own.is_some(),
                 took: syn.map(|(syn, _)| reset.at.since(syn.at)),
                 round_trip: hearsay.round_trip.map(Duration::from_nanos),
             })
@@ -217,7 +259,10 @@ impl<'a> Refusal<'a> {
 }
 
 pub fn middlebox_reset(case: &Case<'_>) -> Option<Diagnosed> {
-    let refusal = Refusal::of(case)?;
+    Refusal::all(case).find_map(|refusal| nearer_reset(case, &refusal))
+}
+
+fn nearer_reset(case: &Case<'_>, refusal: &Refusal<'_>) -> Option<Diagnosed> {
     let (box_ttl, host_ttl) = (refusal.reset.packet.ttl, refusal.host?);
     let (box_hops, host_hops) = (hops(box_ttl), hops(host_ttl));
     // One from farther away than the host may be the host's, and what was heard of it a proxy's.
@@ -237,7 +282,7 @@ pub fn middlebox_reset(case: &Case<'_>) -> Option<Diagnosed> {
     (is_nearer || is_early).then(|| Diagnosed {
         cause: OpeningCause::MiddleboxReset,
         side: Some(refusal.by),
-        confidence: sure(is_nearer),
+        confidence: sure(is_nearer && refusal.is_own),
         because: format!("{away}: {}", refusal.marks()),
         frames: vec![refusal.reset.frame],
         advice:
@@ -295,6 +340,17 @@ pub const fn sure(is_certain: bool) -> Confidence {
 
 /// What is so close together may have been put out of order by the capture.
 pub const CLOSE: Duration = Duration::from_millis(10);
+
+/// Nobody is as many routers away: whoever seems to be sends with a TTL of its own choice.
+const FARTHEST: u8 = 32;
+
+/// The two hosts that reset what answers a SYN.
+const CLOSED: &str = "its socket had been closed by then (a connect that was given up, or has lost against \
+                      another), or its TCP knows nothing of the SYN (a prober with a raw socket)";
+
+const KEEP_OPEN: &str = "see whether the program there gave up: wait longer before the socket is closed; a \
+                         prober with raw sockets has to keep its kernel from answering, by a packet filter \
+                         that drops resets from its port";
 
 /// A SYN and the data that it may carry.
 const MOST_ON_A_SYN: u32 = 1_500;

@@ -1,4 +1,5 @@
 mod damage;
+mod doubtful;
 mod healthy;
 mod on_the_way;
 

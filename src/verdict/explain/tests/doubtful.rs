@@ -1,0 +1,57 @@
+//! What looks like one cause, and is another or may be.
+
+use super::*;
+
+fn found(packets: &[(u64, String)]) -> Diagnosed {
+    let (connection, _) = first(packets);
+    connection.diagnosis.into_iter().next().expect("something is wrong with it")
+}
+
+fn told(found: &Diagnosed) -> (Cause, Option<Side>, Confidence) {
+    (found.cause, found.side, found.confidence)
+}
+
+/// With another TTL in the line that begins so.
+fn from_ttl(mut packets: Vec<(u64, String)>, line: usize, ttl: u8) -> Vec<(u64, String)> {
+    let (before, _) = packets[line].1.split_once(" ttl ").expect("each has one");
+    packets[line].1 = format!("{before} ttl {ttl} id 3");
+    packets
+}
+
+#[test]
+fn a_reset_from_nearer_than_the_syn_of_its_sender_is_no_missed_window() {
+    let lines = [(0, "a S 100:100(0)"), (1, "b R. 0:0(0) ack 101"), (20, "b S 300:300(0)")];
+    let near = found(&from_ttl(seen_at_a(&lines), 1, 63));
+    assert_eq!(told(&near), (Cause::MiddleboxReset, Some(Side::B), Confidence::Certain));
+    let host = found(&seen_at_a(&lines));
+    assert_eq!(told(&host), (Cause::MissedWindow, Some(Side::A), Confidence::Certain));
+    // The host of a has nothing any more when the SYN of b comes, and resets it.
+    let lines = [lines.as_slice(), &[(20, "a R. 0:0(0) ack 301")]].concat();
+    let near = found(&from_ttl(seen_at_a(&lines), 1, 63));
+    assert_eq!(told(&near), (Cause::MiddleboxReset, Some(Side::B), Confidence::Certain));
+}
+
+#[test]
+fn syns_that_were_answered_have_met() {
+    let lines = [
+        (0, "a S 100:100(0)"),
+        (10, "b S 300:300(0)"),
+        (10, "a S. 100:100(0) ack 301"),
+        (100, "b R. 0:0(0) ack 101"),
+    ];
+    let near = found(&from_ttl(seen_at_a(&lines), 3, 60));
+    assert_eq!(told(&near), (Cause::MiddleboxReset, Some(Side::B), Confidence::Certain));
+    let host = found(&seen_at_a(&lines));
+    assert_eq!(told(&host), (Cause::Unknown, Some(Side::B), Confidence::Likely));
+}
+
+#[test]
+fn who_has_sent_a_syn_and_resets_the_others_does_not_know_of_it_any_more() {
+    let lines = [(0, "a S 100:100(0)"), (20, "b S 300:300(0)"), (20, "a R. 0:0(0) ack 301")];
+    for packets in [seen_at_a(&lines), from_ttl(seen_at_a(&lines), 0, 5), seen(&lines, 55, 64)] {
+        let found = found(&packets);
+        assert_eq!(told(&found), (Cause::Unknown, Some(Side::A), Confidence::Likely));
+        let because = &found.because;
+        assert!(because.contains("raw socket") && because.contains("given up"), "{because}");
+    }
+}
