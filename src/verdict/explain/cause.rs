@@ -117,7 +117,7 @@ pub fn diagnosis(
 }
 
 fn failure(case: &Case<'_>) -> Option<Diagnosed> {
-    let causes: [fn(&Case<'_>) -> Option<Diagnosed>; 20] = [
+    let causes: [fn(&Case<'_>) -> Option<Diagnosed>; 21] = [
         rewriting::echo,
         refusal::local_reset,
         refusal::wrong_ack,
@@ -125,6 +125,7 @@ fn failure(case: &Case<'_>) -> Option<Diagnosed> {
         quota::syn_rate_limit,
         crossing::missed_window,
         refusal::reset_though_begun,
+        refusal::injected,
         refusal::after_crossing,
         elsewhere::internal_source,
         elsewhere::other_port,

@@ -3,7 +3,7 @@
 use super::case::{Case, Seen, hops};
 use super::cause::{Confidence, Diagnosed, OpeningCause, frames};
 use super::crossing::{in_ms, refused};
-use crate::tcp::{Post, Side};
+use crate::tcp::Side;
 use crate::time::Duration;
 use crate::verdict::punch::icmp_meaning;
 use crate::wire::{Flags, Icmp, Segment, Seq};
@@ -11,19 +11,21 @@ use crate::wire::{Flags, Icmp, Segment, Seq};
 const SIDES: [Side; 2] = [Side::A, Side::B];
 
 /// RFC 9293 §3.10.7.1: a host that knows of no connection answers what has an ACK with a reset that has
-/// that number, and no ACK. Towards a SYN,ACK that answers its own SYN only a kernel does that which did
-/// not send the SYN.
+/// that number, and no ACK. Towards a SYN,ACK that answers its own SYN a kernel does that which did not send
+/// the SYN, or whose socket has been closed since.
 pub fn local_reset(case: &Case<'_>) -> Option<Diagnosed> {
     let (side, syn_ack, reset) = SIDES.into_iter().find_map(|side| {
         let numbers: Vec<_> = case.bare_syns(side).map(|(_, syn)| syn.seq + 1).collect();
         let answers = case.syn_acks(side.opposite()).filter(|(_, sa)| numbers.contains(&sa.ack));
         let mut pairs = answers.filter_map(|(seen, syn_ack)| {
             let mut resets = case.resets(side);
-            let reset = resets.find(|(reset, segment)| {
+            let (reset, _) = resets.find(|(reset, segment)| {
                 let is_bare = !segment.flags.contains(Flags::ACK);
-                is_bare && segment.seq == syn_ack.ack && seen.at <= reset.at + CLOSE
+                let is_answer =
+                    is_bare && segment.seq == syn_ack.ack && seen.at <= reset.at + CLOSE;
+                is_answer && !is_injected(case, side, reset)
             })?;
-            Some((side, seen, reset.0))
+            Some((side, seen, reset))
         });
         pairs.next()
     })?;
@@ -32,20 +34,19 @@ pub fn local_reset(case: &Case<'_>) -> Option<Diagnosed> {
         let is_plain = !segment.is_reset() && !segment.flags.contains(Flags::SYN);
         is_plain && segment.flags.contains(Flags::ACK)
     });
-    let because = format!(
-        "{} sent a SYN, and reset the SYN,ACK that answered it: whatever sent the SYN, its host's TCP \
-         does not know of it",
-        case.name(side)
-    );
-    let advice = "a prober with raw sockets has to keep its kernel from answering, by a packet filter \
-                  that drops resets from its port; if no prober did this, a box sends in that host's name";
-    (!has_answered).then(|| Diagnosed {
+    let because =
+        format!("{} sent a SYN, and reset the SYN,ACK that answered it: {CLOSED}", case.name(side));
+    // One from a box ends what the host knew.
+    let was_ended = case
+        .resets(side.opposite())
+        .any(|(end, _)| end.at <= reset.at + CLOSE && is_injected(case, side.opposite(), end));
+    (!has_answered && !was_ended).then(|| Diagnosed {
         cause: OpeningCause::LocalReset,
         side: Some(side),
-        confidence: sure(case.post == Post::At(side)),
+        confidence: Confidence::Likely,
         because,
         frames: vec![syn_ack.frame, reset.frame],
-        advice: advice.to_owned(),
+        advice: KEEP_OPEN.to_owned(),
     })
 }
 
@@ -120,8 +121,8 @@ pub fn after_crossing(case: &Case<'_>) -> Option<Diagnosed> {
     let (side, reset) = SIDES.into_iter().find_map(|side| {
         let expected = numbers_met(case, side);
         let mut resets = case.resets(side);
-        let reset = resets.find(|(_, reset)| expected.contains(&reset.seq))?;
-        Some((side, reset.0))
+        let (reset, _) = resets.find(|(_, reset)| expected.contains(&reset.seq))?;
+        (!is_injected(case, side, reset)).then_some((side, reset))
     })?;
     Some(Diagnosed {
         cause: OpeningCause::ResetAfterCrossing,
@@ -262,6 +263,29 @@ pub fn middlebox_reset(case: &Case<'_>) -> Option<Diagnosed> {
     Refusal::all(case).find_map(|refusal| nearer_reset(case, &refusal))
 }
 
+/// A reset from nearer than the SYN or SYN,ACK of its sender, whatever it answers.
+pub fn injected(case: &Case<'_>) -> Option<Diagnosed> {
+    let mut all = SIDES.into_iter().flat_map(|side| case.resets(side));
+    let (reset, segment) = all.find(|(reset, _)| is_injected(case, reset.from, reset))?;
+    let (name, ttl) = (case.name(reset.from), reset.packet.ttl);
+    Some(Diagnosed {
+        cause: OpeningCause::MiddleboxReset,
+        side: Some(reset.from),
+        confidence: Confidence::Certain,
+        because: format!(
+            "a reset came in the name of {name} from {} (TTL {ttl}, IP ID {}, window {}), nearer than what {name} \
+             itself sent in this connection",
+            away(ttl),
+            reset.packet.id,
+            segment.window
+        ),
+        frames: vec![reset.frame],
+        advice: "a NAT or firewall before that host resets what it did not expect, or what it is told to: \
+                 capture on both sides of it, or let it drop instead"
+            .to_owned(),
+    })
+}
+
 fn nearer_reset(case: &Case<'_>, refusal: &Refusal<'_>) -> Option<Diagnosed> {
     let (box_ttl, host_ttl) = (refusal.reset.packet.ttl, refusal.host?);
     let (box_hops, host_hops) = (hops(box_ttl), hops(host_ttl));
@@ -271,12 +295,13 @@ fn nearer_reset(case: &Case<'_>, refusal: &Refusal<'_>) -> Option<Diagnosed> {
     let name = case.name(refusal.by);
     let away = if is_early {
         format!(
-            "the reset came as if from {box_hops} hops away, as what {name} itself sends, but too soon"
+            "the reset came as if from {}, as what {name} itself sends, but too soon",
+            self::away(box_ttl)
         )
     } else {
         format!(
-            "the reset came from {box_hops} hops away (TTL {box_ttl}), what {name} itself sent from \
-             {host_hops} (TTL {host_ttl})"
+            "the reset came from {} (TTL {box_ttl}), what {name} itself sent from {host_hops} (TTL {host_ttl})",
+            self::away(box_ttl)
         )
     };
     (is_nearer || is_early).then(|| Diagnosed {
@@ -320,11 +345,11 @@ pub fn reset(case: &Case<'_>) -> Option<Diagnosed> {
     Some(Diagnosed {
         cause: OpeningCause::Reset,
         side: Some(refusal.by),
-        confidence: Confidence::Certain,
+        confidence: Confidence::Likely,
         because: format!(
-            "a reset that acknowledges the SYN came{looks}, from {} hops away (TTL {ttl}; {}); no other packet \
+            "a reset that acknowledges the SYN came{looks}, from {} (TTL {ttl}; {}); no other packet \
              from there tells whether the host or a box before it sent it",
-            hops(ttl),
+            away(ttl),
             refusal.marks()
         ),
         frames: vec![refusal.reset.frame],
@@ -332,6 +357,14 @@ pub fn reset(case: &Case<'_>) -> Option<Diagnosed> {
                  resets: capture there as well"
             .to_owned(),
     })
+}
+
+/// How far away what has that TTL came from, for people.
+fn away(ttl: u8) -> String {
+    match hops(ttl) {
+        1 => "1 hop away".to_owned(),
+        more => format!("{more} hops away"),
+    }
 }
 
 pub const fn sure(is_certain: bool) -> Confidence {

@@ -55,3 +55,40 @@ fn who_has_sent_a_syn_and_resets_the_others_does_not_know_of_it_any_more() {
         assert!(because.contains("raw socket") && because.contains("given up"), "{because}");
     }
 }
+
+#[test]
+fn a_reset_of_the_answer_may_be_that_of_a_socket_which_was_closed() {
+    let lines = [(0, "a S 100:100(0)"), (300, "b S. 300:300(0) ack 101"), (300, "a R 101:101(0)")];
+    let closed = found(&seen_at_a(&lines));
+    assert_eq!(told(&closed), (Cause::LocalReset, Some(Side::A), Confidence::Likely));
+    let because = &closed.because;
+    assert!(because.contains("raw socket") && because.contains("given up"), "{because}");
+}
+
+#[test]
+fn a_reset_from_nearer_is_not_the_hosts_nor_what_follows_it() {
+    let lines = [
+        (0, "a S 100:100(0)"),
+        (20, "b S 300:300(0)"),
+        (20, "a S. 100:100(0) ack 301"),
+        (25, "b R 301:301(0)"),
+        (40, "b S. 300:300(0) ack 101"),
+        (40, "a R 101:101(0)"),
+    ];
+    for length in [4, 6] {
+        let near = found(&from_ttl(seen_at_a(&lines[..length]), 3, 61));
+        assert_eq!(told(&near), (Cause::MiddleboxReset, Some(Side::B), Confidence::Certain));
+    }
+    let host = found(&seen_at_a(&lines[..4]));
+    assert_ne!(host.cause, Cause::MiddleboxReset);
+}
+
+#[test]
+fn what_another_connection_tells_of_an_address_may_be_of_another_host() {
+    let other = "198.51.100.1:9 > 192.0.2.7:9 S 1:1(0) win 1 ttl 54 id 1";
+    let lines = [(0, other), (10, "a S 100:100(0)"), (30, "b R. 0:0(0) ack 101")];
+    let connections = explained(&seen_at_a(&lines));
+    let ours = connections.iter().find(|one| one.a.to_string() == A).expect("it is there");
+    let box_or_host = (Cause::MiddleboxReset, Some(Side::B), Confidence::Likely);
+    assert_eq!(told(&ours.diagnosis[0]), box_or_host);
+}
