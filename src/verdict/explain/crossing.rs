@@ -128,12 +128,18 @@ pub fn syn_ack_lost(case: &Case<'_>) -> Option<Diagnosed> {
         }
         _ => return None,
     };
+    let is_sure = answers.iter().all(|side| answers.len() > 1 || asks_again(case, *side));
+    let or_else = if is_sure {
+        ""
+    } else {
+        ", or its acknowledgements died before they came here, which looks the same"
+    };
     let syn_acks = answers.iter().flat_map(|side| case.syn_acks(*side)).map(|(seen, _)| seen);
     Some(Diagnosed {
         cause: OpeningCause::SynAckLost,
         side,
-        confidence: Confidence::Certain,
-        because,
+        confidence: sure(is_sure),
+        because: because + or_else,
         frames: frames(syn_acks),
         advice: "a NAT or firewall on the way, or at the other end, drops a SYN,ACK that goes out \
                  (RFC 5382 REQ-2a): `tso-probe classify` at either end tells which, as \
@@ -156,11 +162,17 @@ fn keeps_answering(case: &Case<'_>, side: Side) -> bool {
     });
     // A SYN,ACK that crosses another acknowledges the SYN alone.
     let is_taken = is_taken && case.syn_acks(other).next().is_none();
-    let goes_on = case
-        .bare_syns(other)
-        .any(|(seen, syn)| syn.seq + 1 == syn_ack.ack && seen.at > first.at + FIRST_TIMEOUT);
-    let enough = if goes_on { ENOUGH_WITH_SYNS } else { ENOUGH };
+    let enough = if asks_again(case, side) { ENOUGH_WITH_SYNS } else { ENOUGH };
     again >= enough && !is_taken
+}
+
+/// Whether the SYN that this end answered is sent again: its sender has taken no answer.
+fn asks_again(case: &Case<'_>, side: Side) -> bool {
+    let Some((first, syn_ack)) = case.syn_acks(side).min_by_key(|(seen, _)| seen.at) else {
+        return false;
+    };
+    case.bare_syns(side.opposite())
+        .any(|(seen, syn)| syn.seq + 1 == syn_ack.ack && seen.at > first.at + FIRST_TIMEOUT)
 }
 
 /// The SYN,ACK is repeated although it was acknowledged.
@@ -178,27 +190,50 @@ pub fn ack_lost(case: &Case<'_>) -> Option<Diagnosed> {
             .map(|(seen, _)| seen)
             .collect();
         // Whoever sends anything but SYN,ACKs may have taken one of the acknowledgements.
-        let goes_on = case.sent(side).any(|(_, segment)| {
-            !segment.flags.contains(Flags::SYN) && !segment.is_reset()
-        });
+        let goes_on = case
+            .sent(side)
+            .any(|(_, segment)| !segment.flags.contains(Flags::SYN) && !segment.is_reset());
         let frames = [vec![first.frame, ack.frame], frames(again.iter().copied())].concat();
-        (again.len() > 1 && !goes_on).then(|| Diagnosed {
-            cause: OpeningCause::AckLost,
-            side: Some(side.opposite()),
-            confidence: Confidence::Certain,
+        (again.len() > 1 && !goes_on).then(|| not_acknowledged(case, side, again.len(), frames))
+    })
+}
+
+/// What the end that repeats its SYN,ACK so often is said to suffer: where it is, the acknowledgements come
+/// in; elsewhere they may be lost after.
+fn not_acknowledged(case: &Case<'_>, side: Side, again: usize, frames: Vec<u64>) -> Diagnosed {
+    let (name, other) = (case.name(side), case.name(side.opposite()));
+    let repeated =
+        format!("{other} acknowledged the SYN,ACK, and {name} repeated it {again} times");
+    let full = "its listener has too many waiting to be accepted (Linux drops the acknowledgement then), or \
+                its own packet filter drops what follows the SYN";
+    if case.post == Post::At(side) {
+        return Diagnosed {
+            cause: OpeningCause::Unknown,
+            side: Some(side),
+            confidence: Confidence::Likely,
             because: format!(
-                "{} acknowledged the SYN,ACK, and {} repeated it {} times: the acknowledgement does \
-                 not arrive",
-                case.name(side.opposite()),
-                case.name(side),
-                again.len()
+                "{repeated}, though the acknowledgement came to its interface: {full}, or it was captured \
+                 before the last router, and lost there"
             ),
             frames,
-            advice: "a firewall on the way passes the SYN and not what follows: one that sees one \
-                     direction alone (asymmetric routes) does that"
+            advice: "see whether the listener accepts (ss -ltn shows its queue), and what the firewall of \
+                     that host does (nft list ruleset)"
                 .to_owned(),
-        })
-    })
+        };
+    }
+    Diagnosed {
+        cause: OpeningCause::AckLost,
+        side: Some(side.opposite()),
+        confidence: Confidence::Likely,
+        because: format!(
+            "{repeated}: the acknowledgement does not arrive, or {name} does not take it, which looks the \
+             same: {full}"
+        ),
+        frames,
+        advice: "a firewall on the way that passes the SYN and not what follows sees one direction alone \
+                 (asymmetric routes); at that host, ss -ltn shows whether the queue of the listener is full"
+            .to_owned(),
+    }
 }
 
 /// Half of a crossing: it opened, by one of the two SYNs.

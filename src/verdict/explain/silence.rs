@@ -14,8 +14,15 @@ pub fn no_answer(case: &Case<'_>) -> Option<Diagnosed> {
     let lasted = tries.last()?.since(*tries.first()?);
     let stack =
         Stack::of(case).map_or(String::new(), |stack| format!(", at the pace of {}", stack.name()));
+    // Whoever answers others is heard here; else the capture may have one direction alone.
+    let hears = case.hearsay(Side::B).ttl.is_some();
+    let unless = if hears {
+        ""
+    } else {
+        "; nothing else from there is in the capture: one that has one direction alone looks the same"
+    };
     let because = format!(
-        "{} SYNs left for {} in {:.1} s{stack}, and nothing came back, not even a reset",
+        "{} SYNs left for {} in {:.1} s{stack}, and nothing came back, not even a reset{unless}",
         case.bare_syns(Side::A).count(),
         case.opening.b,
         lasted.as_secs_f64()
@@ -23,7 +30,7 @@ pub fn no_answer(case: &Case<'_>) -> Option<Diagnosed> {
     Some(Diagnosed {
         cause: OpeningCause::NoAnswer,
         side: Some(Side::B),
-        confidence: sure(case.post == Post::At(Side::A) && case.is_overdue()),
+        confidence: sure(case.post == Post::At(Side::A) && case.is_overdue() && hears),
         because,
         frames: frames(case.packets.iter()),
         advice: "that end was not there, or its NAT drops what it did not expect or maps it elsewhere: \

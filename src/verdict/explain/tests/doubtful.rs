@@ -92,3 +92,54 @@ fn what_another_connection_tells_of_an_address_may_be_of_another_host() {
     let box_or_host = (Cause::MiddleboxReset, Some(Side::B), Confidence::Likely);
     assert_eq!(told(&ours.diagnosis[0]), box_or_host);
 }
+
+#[test]
+fn silence_is_certain_where_that_address_is_heard_otherwise() {
+    let other = (0, "198.51.100.1:9 > 192.0.2.7:9 S 1:1(0) win 1 ttl 55 id 1");
+    let syns = [10, 1_010, 2_030, 3_050].map(|at| (at, "a S 100:100(0)"));
+    let confidence = |lines: &[(u64, &str)]| {
+        let connections = explained(&and_on(seen_at_a(lines), 60));
+        let ours = connections.iter().find(|one| one.a.to_string() == A).expect("it is there");
+        assert_eq!(ours.diagnosis[0].cause, Cause::NoAnswer);
+        ours.diagnosis[0].confidence
+    };
+    assert_eq!(confidence(&[vec![other], syns.to_vec()].concat()), Confidence::Certain);
+    assert_eq!(confidence(&syns), Confidence::Likely);
+}
+
+#[test]
+fn a_syn_ack_is_lost_for_certain_where_the_syn_is_sent_again() {
+    let lines = [
+        (0, "a S 100:100(0)"),
+        (1, "b S. 300:300(0) ack 101"),
+        (1_000, "b S. 300:300(0) ack 101"),
+        (3_000, "b S. 300:300(0) ack 101"),
+        (7_000, "b S. 300:300(0) ack 101"),
+    ];
+    let once = found(&and_on(seen(&lines, 55, 64), 60));
+    assert_eq!(told(&once), (Cause::SynAckLost, Some(Side::B), Confidence::Likely));
+    assert!(once.because.contains("or its acknowledgements died"), "{}", once.because);
+    let mut lines = lines.to_vec();
+    lines.insert(2, (999, "a S 100:100(0)"));
+    let again = found(&and_on(seen(&lines, 55, 64), 60));
+    assert_eq!(told(&again), (Cause::SynAckLost, Some(Side::B), Confidence::Certain));
+}
+
+#[test]
+fn an_acknowledgement_that_comes_to_its_receiver_is_not_lost() {
+    let lines = [
+        (0, "a S 100:100(0)"),
+        (1, "b S. 300:300(0) ack 101"),
+        (20, "a . 101:101(0) ack 301"),
+        (1_000, "b S. 300:300(0) ack 101"),
+        (1_020, "a . 101:101(0) ack 301"),
+        (3_000, "b S. 300:300(0) ack 101"),
+        (3_020, "a . 101:101(0) ack 301"),
+    ];
+    let at_b = found(&and_on(seen(&lines, 55, 64), 60));
+    assert_eq!(told(&at_b), (Cause::Unknown, Some(Side::B), Confidence::Likely));
+    assert!(at_b.because.contains("too many waiting"), "{}", at_b.because);
+    let at_a = found(&and_on(seen_at_a(&lines), 60));
+    assert_eq!(told(&at_a), (Cause::AckLost, Some(Side::A), Confidence::Likely));
+    assert!(at_a.because.contains("too many waiting"), "{}", at_a.because);
+}
