@@ -1,12 +1,12 @@
 //! SYNs that nothing answered, and answers that nobody took.
 
-use super::case::{Case, hops};
+use super::case::{Case, Seen, hops};
 use super::cause::{Confidence, Diagnosed, OpeningCause, frames};
 use super::refusal::sure;
 use super::schedule::Stack;
 use crate::tcp::{Post, Side};
 use crate::time::{Duration, Instant};
-use crate::wire::Seq;
+use crate::wire::{Segment, Seq};
 
 /// SYN after SYN with one number, at the pace of a host that waits for an answer.
 pub fn no_answer(case: &Case<'_>) -> Option<Diagnosed> {
@@ -66,7 +66,9 @@ pub fn local_firewall(case: &Case<'_>) -> Option<Diagnosed> {
 
 /// When a sent its SYN, if often enough, and nothing else was captured.
 pub fn unanswered(case: &Case<'_>) -> Option<Vec<Instant>> {
-    let is_one_way = case.packets.iter().all(|seen| seen.from == Side::A);
+    // Anything else that a sends answers what the capture has lost.
+    let is_bare_syn = |seen: &Seen| seen.segment().is_some_and(Segment::is_bare_syn);
+    let is_one_way = case.packets.iter().all(|seen| seen.from == Side::A && is_bare_syn(seen));
     let tries = longest_row(case);
     (is_one_way && tries.len() >= LEAST_TRIES).then_some(tries)
 }

@@ -143,3 +143,64 @@ fn an_acknowledgement_that_comes_to_its_receiver_is_not_lost() {
     assert_eq!(told(&at_a), (Cause::AckLost, Some(Side::A), Confidence::Likely));
     assert!(at_a.because.contains("too many waiting"), "{}", at_a.because);
 }
+
+#[test]
+fn what_answers_something_is_no_silence() {
+    let syns = |more: &[(u64, &'static str)]| {
+        let syns = [0, 1_000, 2_020, 3_040].map(|at| (at, "a S 100:100(0)"));
+        and_on(seen_at_a(&[syns.as_slice(), more].concat()), 60)
+    };
+    assert_eq!(found(&syns(&[])).cause, Cause::NoAnswer);
+    for answer in ["a . 101:101(0) ack 71", "a R 777777:777777(0)"] {
+        let lost = found(&syns(&[(3_060, answer)]));
+        assert_eq!(lost.cause, Cause::Unknown);
+        assert!(lost.because.starts_with("4 SYNs, and what a sent besides"), "{}", lost.because);
+    }
+    let once = found(&and_on(seen_at_a(&[(0, "a S 100:100(0)")]), 60));
+    assert!(once.because.starts_with("1 SYN and no answer is too few"), "{}", once.because);
+}
+
+#[test]
+fn a_reset_that_acknowledges_the_syn_ack_had_taken_it() {
+    let lines =
+        [(0, "a S 100:100(0)"), (20, "b S. 300:300(0) ack 101"), (500, "a R. 101:101(0) ack 301")];
+    let taken = found(&and_on(seen_at_a(&lines), 60));
+    assert_eq!(taken.cause, Cause::Unknown);
+    assert!(taken.because.contains("acknowledges the SYN,ACK"), "{}", taken.because);
+}
+
+#[test]
+fn options_that_the_snap_length_has_cut_were_not_left_out_by_the_sender() {
+    let options = "<mss 1460,sackOK,TS val 1000 ecr 0,nop,wscale 7>";
+    let lines = [
+        format!("{A} > {B} S 100:100(0) win 65535 {options} ttl 64 id 1"),
+        format!("{B} > {A} S. 300:300(0) ack 101 win 65535 <mss 1460,nop,wscale 7> ttl 55 id 1"),
+        format!("{A} > {B} . 101:101(0) ack 301 win 65535 ttl 64 id 2"),
+    ];
+    // IPv4, TCP, and eight octets of options.
+    for (snap, is_cut) in [(48, true), (100, false)] {
+        let frames = crate::capture::testing::frames_of(&pcap(&lines, snap));
+        assert_eq!(frames.len(), 3);
+        let openings = crate::capture::testing::openings_among(1_000, &frames);
+        let connection = explain(&openings[0], 1, 1);
+        assert!(connection.diagnosis.is_empty(), "{snap}: {:?}", connection.diagnosis);
+        assert_eq!(!openings[0].packets[0].is_whole(), is_cut, "{snap}");
+    }
+}
+
+/// A capture of raw IP packets, so many octets of each.
+fn pcap(lines: &[String], snap: usize) -> Vec<u8> {
+    let mut file = Vec::new();
+    for word in [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65_535, 101] {
+        file.extend(word.to_le_bytes());
+    }
+    for (line, second) in lines.iter().zip(1_u32..) {
+        let octets = crate::wire::encode(&line.parse().expect("it is a packet"));
+        let kept = &octets[..octets.len().min(snap)];
+        for word in [second, 0, kept.len() as u32, octets.len() as u32] {
+            file.extend(word.to_le_bytes());
+        }
+        file.extend(kept);
+    }
+    file
+}
