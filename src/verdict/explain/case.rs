@@ -125,6 +125,12 @@ impl<'a> Case<'a> {
         about.filter_map(|seen| Some((seen, seen.packet.icmp_error()?)))
     }
 
+    /// Whether the snap length has left all of its options.
+    pub fn is_whole(&self, seen: &Seen) -> bool {
+        let mut kept = self.opening.packets.iter();
+        kept.any(|kept| kept.frame == seen.frame && kept.is_whole())
+    }
+
     /// What other connections tell of an end's address.
     pub const fn hearsay(&self, side: Side) -> Hearsay {
         match side {

@@ -7,6 +7,7 @@ use super::ConnectionOutcome;
 use super::case::{Case, Seen};
 use super::{crossing, elsewhere, middle, quota, refusal, rewriting, silence};
 use crate::tcp::{Opening, Side, Testimony};
+use crate::wire::{Flags, Segment};
 
 /// Why an opening failed, or what is strange about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -117,13 +118,15 @@ pub fn diagnosis(
 }
 
 fn failure(case: &Case<'_>) -> Option<Diagnosed> {
-    let causes: [fn(&Case<'_>) -> Option<Diagnosed>; 19] = [
+    let causes: [fn(&Case<'_>) -> Option<Diagnosed>; 21] = [
         rewriting::echo,
         refusal::local_reset,
         refusal::wrong_ack,
         elsewhere::mapping_expired,
         quota::syn_rate_limit,
         crossing::missed_window,
+        refusal::reset_though_begun,
+        refusal::injected,
         refusal::after_crossing,
         elsewhere::internal_source,
         elsewhere::other_port,
@@ -190,14 +193,7 @@ fn self_connect(case: &Case<'_>) -> Option<Diagnosed> {
 }
 
 fn unknown(case: &Case<'_>) -> Diagnosed {
-    let is_one_way = case.packets.iter().all(|seen| seen.from == Side::A);
-    let because = match case.packets.len() {
-        few if is_one_way => format!(
-            "{few} SYNs and no answer are too few to tell silence from a capture that has lost the \
-             answers"
-        ),
-        kinds => format!("the {kinds} packets that were captured fit several causes"),
-    };
+    let because = missing(case).unwrap_or_else(|| fitting(case));
     Diagnosed {
         cause: OpeningCause::Unknown,
         side: None,
@@ -209,6 +205,52 @@ fn unknown(case: &Case<'_>) -> Diagnosed {
                  filter on flags: `tso-probe analyze A.pcapng B.pcapng`"
                 .to_owned(),
     }
+}
+
+/// What the capture lacks to tell.
+fn missing(case: &Case<'_>) -> Option<String> {
+    let syns = case.bare_syns(Side::A).count();
+    let is_one_way = case.packets.iter().all(|seen| seen.from == Side::A);
+    let plural = if syns == 1 { "" } else { "s" };
+    if syns == 0 && case.bare_syns(Side::B).next().is_none() {
+        Some("the capture has no SYN of it: how the opening began is not known".to_owned())
+    } else if is_one_way && syns < case.packets.len() {
+        Some(format!(
+            "{syns} SYN{plural}, and what {} sent besides answers something that is not in the capture: that \
+             has one direction alone, or has lost the answers",
+            case.name(Side::A)
+        ))
+    } else {
+        let verb = if syns == 1 { "is" } else { "are" };
+        is_one_way.then(|| {
+            format!(
+                "{syns} SYN{plural} and no answer {verb} too few to tell silence from a capture that has lost \
+                 the answers"
+            )
+        })
+    }
+}
+
+fn fitting(case: &Case<'_>) -> String {
+    let side = [Side::A, Side::B].into_iter().find(|side| {
+        let other = side.opposite();
+        let is_abort = |reset: &Segment| {
+            let is_taken =
+                |syn_ack: &Segment| syn_ack.ack == reset.seq && reset.ack == syn_ack.seq + 1;
+            reset.flags.contains(Flags::ACK) && case.syn_acks(other).any(|(_, one)| is_taken(one))
+        };
+        case.resets(*side).any(|(_, reset)| is_abort(reset))
+    });
+    side.map_or_else(
+        || format!("the {} packets that were captured fit several causes", case.packets.len()),
+        |side| {
+            format!(
+                "the reset of {} acknowledges the SYN,ACK: its host had taken that, and its program closed \
+                 the connection at once, or a box on the way did in its name",
+                case.name(side)
+            )
+        },
+    )
 }
 
 /// The numbers of these frames.

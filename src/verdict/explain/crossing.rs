@@ -2,45 +2,68 @@
 
 use super::case::{Case, Seen};
 use super::cause::{Confidence, Diagnosed, OpeningCause, frames};
+use super::refusal::{CLOSE, sure};
 use crate::tcp::{Post, Side};
 use crate::time::Duration;
 use crate::wire::{Flags, Segment, Seq};
 
 const SIDES: [Side; 2] = [Side::A, Side::B];
 
-/// Both ends sent a SYN, and a reset answered one of them: it arrived when that end had not begun, or
-/// had been refused already.
+/// Both ends sent a SYN, and one of them arrived when the other end had not begun: its host reset it, and
+/// sent its own SYN afterwards.
 pub fn missed_window(case: &Case<'_>) -> Option<Diagnosed> {
-    let (refused, syn, reset) = SIDES.into_iter().find_map(|side| refused(case, side))?;
-    let other = refused.opposite();
-    let mut theirs = case.bare_syns(other);
-    let (their_syn, _) = theirs.next()?;
+    let Missed { refused, syn, reset, theirs } =
+        SIDES.into_iter().find_map(|side| missed(case, side))?;
     let because = format!(
         "both sent a SYN, and they did not meet: that of {} was reset{}",
         case.name(refused),
-        by_how_much(case, refused, syn, reset, their_syn).unwrap_or_default()
+        by_how_much(case, refused, syn, reset, theirs).unwrap_or_default()
     );
+    let is_in_order = reset.at <= theirs.at;
+    let is_as_far = !case.is_nearer(theirs.packet.ttl, reset.packet.ttl);
     Some(Diagnosed {
         cause: OpeningCause::MissedWindow,
         side: Some(refused),
-        confidence: Confidence::Certain,
+        confidence: sure(is_in_order && is_as_far),
         because,
-        frames: vec![syn.frame, their_syn.frame, reset.frame],
+        frames: vec![syn.frame, theirs.frame, reset.frame],
         advice: "start both ends on one clock, closer together than the one-way delay: `tso-probe \
                  punch` agrees on an instant and says how well it was met"
             .to_owned(),
     })
 }
 
+/// A SYN that was reset, its reset, and the first SYN of the end that reset it.
+struct Missed<'a> {
+    refused: Side,
+    syn: &'a Seen,
+    reset: &'a Seen,
+    theirs: &'a Seen,
+}
+
+/// The first SYN of that end that the other's host reset before it sent its own. A host that has sent one
+/// answers with a SYN,ACK.
+fn missed<'a>(case: &'a Case<'_>, refused: Side) -> Option<Missed<'a>> {
+    let other = refused.opposite();
+    let (theirs, _) = case.bare_syns(other).next()?;
+    let (syn, reset) = self::refused(case, refused)?;
+    let is_its_hosts = !case.is_nearer(reset.packet.ttl, theirs.packet.ttl);
+    let has_begun_after = reset.at <= theirs.at + CLOSE && syn.at <= theirs.at + CLOSE;
+    // Who answers has met the SYN.
+    let has_met = case.syn_acks(refused).any(|(seen, _)| seen.at <= reset.at);
+    let is_missed = is_its_hosts && has_begun_after && !has_met;
+    is_missed.then_some(Missed { refused, syn, reset, theirs })
+}
+
 /// The first SYN of that end that was reset, with its reset.
-fn refused<'a>(case: &'a Case<'_>, side: Side) -> Option<(Side, &'a Seen, &'a Seen)> {
+pub fn refused<'a>(case: &'a Case<'_>, side: Side) -> Option<(&'a Seen, &'a Seen)> {
     let mut syns = case.bare_syns(side);
     syns.find_map(|(seen, syn)| {
         let mut resets = case.resets(side.opposite());
         // RFC 9293 §3.10.7.1: that of a host, or box, which knows of no connection.
         let is_its = |reset: &Segment| reset.ack == syn.seq + syn.length() && reset.seq == Seq(0);
         let (reset, _) = resets.find(|(_, reset)| is_its(reset))?;
-        Some((side, seen, reset))
+        Some((seen, reset))
     })
 }
 
@@ -51,11 +74,10 @@ fn by_how_much(
     reset: &Seen,
     theirs: &Seen,
 ) -> Option<String> {
+    let other = case.name(refused.opposite());
     match case.post {
-        Post::At(side) if side == refused => {
-            seen_from_here(case.name(refused.opposite()), syn, reset, theirs)
-        }
-        Post::At(_) => seen_from_there(case, refused, syn, theirs),
+        Post::At(side) if side == refused => seen_from_here(other, syn, reset, theirs),
+        Post::At(_) => seen_from_there(other, syn, theirs),
         Post::Between => None,
     }
 }
@@ -65,35 +87,21 @@ fn seen_from_here(other: &str, syn: &Seen, reset: &Seen, theirs: &Seen) -> Optio
     let round_trip = reset.at.since(syn.at);
     // Ours arrived half a round trip after it left; theirs left as long before it came.
     let late = theirs.at.since(syn.at + round_trip);
-    if late > Duration::ZERO {
-        return Some(format!(
+    (late > Duration::ZERO).then(|| {
+        format!(
             ". It reached {other} {} before {other} sent its own (taking half of the round trip, {}, \
              for the one-way delay)",
             in_ms(late),
             in_ms(round_trip)
-        ));
-    }
-    let early = syn.at.since(theirs.at);
-    (early > Duration::ZERO).then(|| {
-        format!(
-            ". It left {} after the SYN of {other} had come, which was refused here",
-            in_ms(early)
         )
     })
 }
 
-/// At the other end it is seen when the SYN came, and when that end's own left and was reset.
-fn seen_from_there(case: &Case<'_>, refused: Side, syn: &Seen, theirs: &Seen) -> Option<String> {
-    let other = case.name(refused.opposite());
+/// At the other end it is seen when the SYN came, and when that end's own left.
+fn seen_from_there(other: &str, syn: &Seen, theirs: &Seen) -> Option<String> {
     let late = theirs.at.since(syn.at);
-    if late > Duration::ZERO {
-        return Some(format!(". It came to {other} {} before {other} sent its own", in_ms(late)));
-    }
-    let (_, _, reset) = self::refused(case, refused.opposite())?;
-    let early = syn.at.since(reset.at);
-    (early > Duration::ZERO).then(|| {
-        format!(". It came to {other} {} after that of {other} had been refused", in_ms(early))
-    })
+    (late > Duration::ZERO)
+        .then(|| format!(". It came to {other} {} before {other} sent its own", in_ms(late)))
 }
 
 /// In milliseconds, for people.
@@ -120,12 +128,18 @@ pub fn syn_ack_lost(case: &Case<'_>) -> Option<Diagnosed> {
         }
         _ => return None,
     };
+    let is_sure = answers.iter().all(|side| answers.len() > 1 || asks_again(case, *side));
+    let or_else = if is_sure {
+        ""
+    } else {
+        ", or its acknowledgements died before they came here, which looks the same"
+    };
     let syn_acks = answers.iter().flat_map(|side| case.syn_acks(*side)).map(|(seen, _)| seen);
     Some(Diagnosed {
         cause: OpeningCause::SynAckLost,
         side,
-        confidence: Confidence::Certain,
-        because,
+        confidence: sure(is_sure),
+        because: because + or_else,
         frames: frames(syn_acks),
         advice: "a NAT or firewall on the way, or at the other end, drops a SYN,ACK that goes out \
                  (RFC 5382 REQ-2a): `tso-probe classify` at either end tells which, as \
@@ -148,11 +162,17 @@ fn keeps_answering(case: &Case<'_>, side: Side) -> bool {
     });
     // A SYN,ACK that crosses another acknowledges the SYN alone.
     let is_taken = is_taken && case.syn_acks(other).next().is_none();
-    let goes_on = case
-        .bare_syns(other)
-        .any(|(seen, syn)| syn.seq + 1 == syn_ack.ack && seen.at > first.at + FIRST_TIMEOUT);
-    let enough = if goes_on { ENOUGH_WITH_SYNS } else { ENOUGH };
+    let enough = if asks_again(case, side) { ENOUGH_WITH_SYNS } else { ENOUGH };
     again >= enough && !is_taken
+}
+
+/// Whether the SYN that this end answered is sent again: its sender has taken no answer.
+fn asks_again(case: &Case<'_>, side: Side) -> bool {
+    let Some((first, syn_ack)) = case.syn_acks(side).min_by_key(|(seen, _)| seen.at) else {
+        return false;
+    };
+    case.bare_syns(side.opposite())
+        .any(|(seen, syn)| syn.seq + 1 == syn_ack.ack && seen.at > first.at + FIRST_TIMEOUT)
 }
 
 /// The SYN,ACK is repeated although it was acknowledged.
@@ -170,27 +190,50 @@ pub fn ack_lost(case: &Case<'_>) -> Option<Diagnosed> {
             .map(|(seen, _)| seen)
             .collect();
         // Whoever sends anything but SYN,ACKs may have taken one of the acknowledgements.
-        let goes_on = case.sent(side).any(|(_, segment)| {
-            !segment.flags.contains(Flags::SYN) && !segment.is_reset()
-        });
+        let goes_on = case
+            .sent(side)
+            .any(|(_, segment)| !segment.flags.contains(Flags::SYN) && !segment.is_reset());
         let frames = [vec![first.frame, ack.frame], frames(again.iter().copied())].concat();
-        (again.len() > 1 && !goes_on).then(|| Diagnosed {
-            cause: OpeningCause::AckLost,
-            side: Some(side.opposite()),
-            confidence: Confidence::Certain,
+        (again.len() > 1 && !goes_on).then(|| not_acknowledged(case, side, again.len(), frames))
+    })
+}
+
+/// What the end that repeats its SYN,ACK so often is said to suffer: where it is, the acknowledgements come
+/// in; elsewhere they may be lost after.
+fn not_acknowledged(case: &Case<'_>, side: Side, again: usize, frames: Vec<u64>) -> Diagnosed {
+    let (name, other) = (case.name(side), case.name(side.opposite()));
+    let repeated =
+        format!("{other} acknowledged the SYN,ACK, and {name} repeated it {again} times");
+    let full = "its listener has too many waiting to be accepted (Linux drops the acknowledgement then), or \
+                its own packet filter drops what follows the SYN";
+    if case.post == Post::At(side) {
+        return Diagnosed {
+            cause: OpeningCause::Unknown,
+            side: Some(side),
+            confidence: Confidence::Likely,
             because: format!(
-                "{} acknowledged the SYN,ACK, and {} repeated it {} times: the acknowledgement does \
-                 not arrive",
-                case.name(side.opposite()),
-                case.name(side),
-                again.len()
+                "{repeated}, though the acknowledgement came to its interface: {full}, or it was captured \
+                 before the last router, and lost there"
             ),
             frames,
-            advice: "a firewall on the way passes the SYN and not what follows: one that sees one \
-                     direction alone (asymmetric routes) does that"
+            advice: "see whether the listener accepts (ss -ltn shows its queue), and what the firewall of \
+                     that host does (nft list ruleset)"
                 .to_owned(),
-        })
-    })
+        };
+    }
+    Diagnosed {
+        cause: OpeningCause::AckLost,
+        side: Some(side.opposite()),
+        confidence: Confidence::Likely,
+        because: format!(
+            "{repeated}: the acknowledgement does not arrive, or {name} does not take it, which looks the \
+             same: {full}"
+        ),
+        frames,
+        advice: "a firewall on the way that passes the SYN and not what follows sees one direction alone \
+                 (asymmetric routes); at that host, ss -ltn shows whether the queue of the listener is full"
+            .to_owned(),
+    }
 }
 
 /// Half of a crossing: it opened, by one of the two SYNs.

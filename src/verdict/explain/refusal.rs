@@ -2,8 +2,8 @@
 
 use super::case::{Case, Seen, hops};
 use super::cause::{Confidence, Diagnosed, OpeningCause, frames};
-use super::crossing::in_ms;
-use crate::tcp::{Post, Side};
+use super::crossing::{in_ms, refused};
+use crate::tcp::Side;
 use crate::time::Duration;
 use crate::verdict::punch::icmp_meaning;
 use crate::wire::{Flags, Icmp, Segment, Seq};
@@ -11,19 +11,21 @@ use crate::wire::{Flags, Icmp, Segment, Seq};
 const SIDES: [Side; 2] = [Side::A, Side::B];
 
 /// RFC 9293 §3.10.7.1: a host that knows of no connection answers what has an ACK with a reset that has
-/// that number, and no ACK. Towards a SYN,ACK that answers its own SYN only a kernel does that which did
-/// not send the SYN.
+/// that number, and no ACK. Towards a SYN,ACK that answers its own SYN a kernel does that which did not send
+/// the SYN, or whose socket has been closed since.
 pub fn local_reset(case: &Case<'_>) -> Option<Diagnosed> {
     let (side, syn_ack, reset) = SIDES.into_iter().find_map(|side| {
         let numbers: Vec<_> = case.bare_syns(side).map(|(_, syn)| syn.seq + 1).collect();
         let answers = case.syn_acks(side.opposite()).filter(|(_, sa)| numbers.contains(&sa.ack));
         let mut pairs = answers.filter_map(|(seen, syn_ack)| {
             let mut resets = case.resets(side);
-            let reset = resets.find(|(reset, segment)| {
+            let (reset, _) = resets.find(|(reset, segment)| {
                 let is_bare = !segment.flags.contains(Flags::ACK);
-                is_bare && segment.seq == syn_ack.ack && seen.at <= reset.at + CLOSE
+                let is_answer =
+                    is_bare && segment.seq == syn_ack.ack && seen.at <= reset.at + CLOSE;
+                is_answer && !is_injected(case, side, reset)
             })?;
-            Some((side, seen, reset.0))
+            Some((side, seen, reset))
         });
         pairs.next()
     })?;
@@ -32,21 +34,54 @@ pub fn local_reset(case: &Case<'_>) -> Option<Diagnosed> {
         let is_plain = !segment.is_reset() && !segment.flags.contains(Flags::SYN);
         is_plain && segment.flags.contains(Flags::ACK)
     });
-    let because = format!(
-        "{} sent a SYN, and reset the SYN,ACK that answered it: whatever sent the SYN, its host's TCP \
-         does not know of it",
-        case.name(side)
-    );
-    let advice = "a prober with raw sockets has to keep its kernel from answering, by a packet filter \
-                  that drops resets from its port; if no prober did this, a box sends in that host's name";
-    (!has_answered).then(|| Diagnosed {
+    let because =
+        format!("{} sent a SYN, and reset the SYN,ACK that answered it: {CLOSED}", case.name(side));
+    // One from a box ends what the host knew.
+    let was_ended = case
+        .resets(side.opposite())
+        .any(|(end, _)| end.at <= reset.at + CLOSE && is_injected(case, side.opposite(), end));
+    (!has_answered && !was_ended).then(|| Diagnosed {
         cause: OpeningCause::LocalReset,
         side: Some(side),
-        confidence: sure(case.post == Post::At(side)),
+        confidence: Confidence::Likely,
         because,
         frames: vec![syn_ack.frame, reset.frame],
-        advice: advice.to_owned(),
+        advice: KEEP_OPEN.to_owned(),
     })
+}
+
+/// An end that had sent a SYN, and whose host resets the other's as one that knows of none. What ended its
+/// own may be missing from the capture, hence no more than what it may have been.
+pub fn reset_though_begun(case: &Case<'_>) -> Option<Diagnosed> {
+    let (side, own, syn, reset) = SIDES.into_iter().find_map(|side| {
+        let (syn, reset) = refused(case, side.opposite())?;
+        let (own, _) = case.bare_syns(side).next()?;
+        // Once its own SYN is reset or given up, a host knows of none any more.
+        let was_ended = case.resets(side.opposite()).any(|(end, _)| end.at <= reset.at + CLOSE)
+            || case.errors(side).any(|(end, _)| end.at <= reset.at + CLOSE);
+        let has_begun = own.at + CLOSE < reset.at;
+        let is_its = !is_injected(case, side, reset);
+        (has_begun && is_its && !was_ended).then_some((side, own, syn, reset))
+    })?;
+    let (name, other) = (case.name(side), case.name(side.opposite()));
+    Some(Diagnosed {
+        cause: OpeningCause::Unknown,
+        side: Some(side),
+        confidence: Confidence::Likely,
+        because: format!(
+            "{name} sent a SYN, and reset that of {other} as a host does that knows of none: {CLOSED}; or the \
+             capture has lost the reset that refused the SYN of {name}"
+        ),
+        frames: vec![own.frame, syn.frame, reset.frame],
+        advice: KEEP_OPEN.to_owned(),
+    })
+}
+
+/// Whether a reset of that end came from nearer than a SYN or SYN,ACK of it, and so from another host.
+fn is_injected(case: &Case<'_>, side: Side, reset: &Seen) -> bool {
+    let host = case.sent(side).find(|(_, segment)| segment.flags.contains(Flags::SYN));
+    let ttl = host.map(|(seen, _)| seen.packet.ttl).filter(|ttl| hops(*ttl) <= FARTHEST);
+    ttl.is_some_and(|ttl| case.is_nearer(reset.packet.ttl, ttl))
 }
 
 /// RFC 9293 §3.10.7.3, first: an ACK of another number than that of the SYN is reset with that number;
@@ -86,8 +121,8 @@ pub fn after_crossing(case: &Case<'_>) -> Option<Diagnosed> {
     let (side, reset) = SIDES.into_iter().find_map(|side| {
         let expected = numbers_met(case, side);
         let mut resets = case.resets(side);
-        let reset = resets.find(|(_, reset)| expected.contains(&reset.seq))?;
-        Some((side, reset.0))
+        let (reset, _) = resets.find(|(_, reset)| expected.contains(&reset.seq))?;
+        (!is_injected(case, side, reset)).then_some((side, reset))
     })?;
     Some(Diagnosed {
         cause: OpeningCause::ResetAfterCrossing,
@@ -164,6 +199,8 @@ struct Refusal<'a> {
     segment: &'a Segment,
     /// The TTL of another packet of that end, or of another connection from its address.
     host: Option<u8>,
+    /// Whether it is of this connection: behind one address there may be several hosts.
+    is_own: bool,
     /// How long after the SYN it came, if that was sent once.
     took: Option<Duration>,
     /// How long that address has taken to answer at least, in other connections.
@@ -172,13 +209,18 @@ struct Refusal<'a> {
 
 impl<'a> Refusal<'a> {
     fn of(case: &'a Case<'_>) -> Option<Self> {
-        SIDES.into_iter().find_map(|by| {
+        Self::all(case).next()
+    }
+
+    fn all(case: &'a Case<'_>) -> impl Iterator<Item = Self> {
+        SIDES.into_iter().filter_map(|by| {
             let numbers: Vec<_> = case.bare_syns(by.opposite()).map(|(_, s)| s.seq + 1).collect();
             let mut resets = case.resets(by);
             let (reset, segment) = resets.find(|(_, reset)| numbers.contains(&reset.ack))?;
             let mut others = case.sent(by).filter(|(_, segment)| !segment.is_reset());
             let hearsay = case.hearsay(by);
-            let host = others.next().map(|(seen, _)| seen.packet.ttl).or(hearsay.ttl);
+            let own = others.next().map(|(seen, _)| seen.packet.ttl);
+            let host = own.or(hearsay.ttl).filter(|ttl| hops(*ttl) <= FARTHEST);
             let is_its = |(_, syn): &(&Seen, &Segment)| syn.seq + 1 == segment.ack;
             let mut syns = case.bare_syns(by.opposite()).filter(is_its);
             let syn = syns.next().filter(|_| syns.next().is_none());
@@ -187,6 +229,7 @@ impl<'a> Refusal<'a> {
                 reset,
                 segment,
                 host,
+                is_own: own.is_some(),
                 took: syn.map(|(syn, _)| reset.at.since(syn.at)),
                 round_trip: hearsay.round_trip.map(Duration::from_nanos),
             })
@@ -217,7 +260,33 @@ impl<'a> Refusal<'a> {
 }
 
 pub fn middlebox_reset(case: &Case<'_>) -> Option<Diagnosed> {
-    let refusal = Refusal::of(case)?;
+    Refusal::all(case).find_map(|refusal| nearer_reset(case, &refusal))
+}
+
+/// A reset from nearer than the SYN or SYN,ACK of its sender, whatever it answers.
+pub fn injected(case: &Case<'_>) -> Option<Diagnosed> {
+    let mut all = SIDES.into_iter().flat_map(|side| case.resets(side));
+    let (reset, segment) = all.find(|(reset, _)| is_injected(case, reset.from, reset))?;
+    let (name, ttl) = (case.name(reset.from), reset.packet.ttl);
+    Some(Diagnosed {
+        cause: OpeningCause::MiddleboxReset,
+        side: Some(reset.from),
+        confidence: Confidence::Certain,
+        because: format!(
+            "a reset came in the name of {name} from {} (TTL {ttl}, IP ID {}, window {}), nearer than what {name} \
+             itself sent in this connection",
+            away(ttl),
+            reset.packet.id,
+            segment.window
+        ),
+        frames: vec![reset.frame],
+        advice: "a NAT or firewall before that host resets what it did not expect, or what it is told to: \
+                 capture on both sides of it, or let it drop instead"
+            .to_owned(),
+    })
+}
+
+fn nearer_reset(case: &Case<'_>, refusal: &Refusal<'_>) -> Option<Diagnosed> {
     let (box_ttl, host_ttl) = (refusal.reset.packet.ttl, refusal.host?);
     let (box_hops, host_hops) = (hops(box_ttl), hops(host_ttl));
     // One from farther away than the host may be the host's, and what was heard of it a proxy's.
@@ -226,18 +295,19 @@ pub fn middlebox_reset(case: &Case<'_>) -> Option<Diagnosed> {
     let name = case.name(refusal.by);
     let away = if is_early {
         format!(
-            "the reset came as if from {box_hops} hops away, as what {name} itself sends, but too soon"
+            "the reset came as if from {}, as what {name} itself sends, but too soon",
+            self::away(box_ttl)
         )
     } else {
         format!(
-            "the reset came from {box_hops} hops away (TTL {box_ttl}), what {name} itself sent from \
-             {host_hops} (TTL {host_ttl})"
+            "the reset came from {} (TTL {box_ttl}), what {name} itself sent from {host_hops} (TTL {host_ttl})",
+            self::away(box_ttl)
         )
     };
     (is_nearer || is_early).then(|| Diagnosed {
         cause: OpeningCause::MiddleboxReset,
         side: Some(refusal.by),
-        confidence: sure(is_nearer),
+        confidence: sure(is_nearer && refusal.is_own),
         because: format!("{away}: {}", refusal.marks()),
         frames: vec![refusal.reset.frame],
         advice:
@@ -275,11 +345,11 @@ pub fn reset(case: &Case<'_>) -> Option<Diagnosed> {
     Some(Diagnosed {
         cause: OpeningCause::Reset,
         side: Some(refusal.by),
-        confidence: Confidence::Certain,
+        confidence: Confidence::Likely,
         because: format!(
-            "a reset that acknowledges the SYN came{looks}, from {} hops away (TTL {ttl}; {}); no other packet \
+            "a reset that acknowledges the SYN came{looks}, from {} (TTL {ttl}; {}); no other packet \
              from there tells whether the host or a box before it sent it",
-            hops(ttl),
+            away(ttl),
             refusal.marks()
         ),
         frames: vec![refusal.reset.frame],
@@ -289,12 +359,31 @@ pub fn reset(case: &Case<'_>) -> Option<Diagnosed> {
     })
 }
 
+/// How far away what has that TTL came from, for people.
+fn away(ttl: u8) -> String {
+    match hops(ttl) {
+        1 => "1 hop away".to_owned(),
+        more => format!("{more} hops away"),
+    }
+}
+
 pub const fn sure(is_certain: bool) -> Confidence {
     if is_certain { Confidence::Certain } else { Confidence::Likely }
 }
 
 /// What is so close together may have been put out of order by the capture.
 pub const CLOSE: Duration = Duration::from_millis(10);
+
+/// Nobody is as many routers away: whoever seems to be sends with a TTL of its own choice.
+const FARTHEST: u8 = 32;
+
+/// The two hosts that reset what answers a SYN.
+const CLOSED: &str = "its socket had been closed by then (a connect that was given up, or has lost against \
+                      another), or its TCP knows nothing of the SYN (a prober with a raw socket)";
+
+const KEEP_OPEN: &str = "see whether the program there gave up: wait longer before the socket is closed; a \
+                         prober with raw sockets has to keep its kernel from answering, by a packet filter \
+                         that drops resets from its port";
 
 /// A SYN and the data that it may carry.
 const MOST_ON_A_SYN: u32 = 1_500;

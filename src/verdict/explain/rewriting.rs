@@ -1,6 +1,6 @@
 //! Numbers and options that somebody on the way changes.
 
-use super::case::{Case, Seen};
+use super::case::{Altered, Case, Seen};
 use super::cause::{Confidence, Diagnosed, OpeningCause};
 use crate::tcp::Side;
 use crate::wire::{Options, Segment, TcpOption};
@@ -14,8 +14,11 @@ pub fn rewritten(case: &Case<'_>) -> Option<Diagnosed> {
 
 /// Seen before and behind who changes it.
 fn copies(case: &Case<'_>) -> Option<Diagnosed> {
-    let first = case.altered.first()?;
-    let of_side = case.altered.iter().filter(|altered| altered.before.from == first.before.from);
+    let is_whole =
+        |altered: &&Altered| case.is_whole(&altered.before) && case.is_whole(&altered.after);
+    let first = case.altered.iter().find(is_whole)?;
+    let of_side = case.altered.iter().filter(is_whole);
+    let of_side = of_side.filter(|altered| altered.before.from == first.before.from);
     let (frames, mut what) = (of_side.clone(), Vec::new());
     for altered in of_side {
         let (before, after) = (altered.before.segment()?, altered.after.segment()?);
@@ -44,7 +47,7 @@ fn quote(case: &Case<'_>) -> Option<Diagnosed> {
             let mut syns = case.bare_syns(side);
             let (syn, sent) =
                 syns.find(|(syn, _)| syn.packet.id == quoted.id && syn.packet.id != 0)?;
-            let what = changes(sent, arrived);
+            let what = if case.is_whole(syn) { changes(sent, arrived) } else { Vec::new() };
             let because = format!(
                 "the ICMP error of {} quotes the SYN of {} as it arrived there, changed: {}",
                 error.packet.source,
@@ -88,7 +91,8 @@ fn not_offered(case: &Case<'_>) -> Option<Diagnosed> {
         // sends it nothing can have been changed yet.
         let is_passive = case.bare_syns(side).next().is_none()
             && case.syn_acks(other).next().is_none()
-            && case.is_away_from(side);
+            && case.is_away_from(side)
+            && case.bare_syns(other).all(|(syn, _)| case.is_whole(syn));
         let (seen, syn_ack) = answers(case, side).next().filter(|_| is_passive)?;
         let taken = KINDS.into_iter().filter(|(kind, _)| has(&syn_ack.options, *kind));
         let offers = |kind| case.bare_syns(other).any(|(_, syn)| has(&syn.options, kind));

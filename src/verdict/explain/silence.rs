@@ -1,12 +1,12 @@
 //! SYNs that nothing answered, and answers that nobody took.
 
-use super::case::{Case, hops};
+use super::case::{Case, Seen, hops};
 use super::cause::{Confidence, Diagnosed, OpeningCause, frames};
 use super::refusal::sure;
 use super::schedule::Stack;
 use crate::tcp::{Post, Side};
 use crate::time::{Duration, Instant};
-use crate::wire::Seq;
+use crate::wire::{Segment, Seq};
 
 /// SYN after SYN with one number, at the pace of a host that waits for an answer.
 pub fn no_answer(case: &Case<'_>) -> Option<Diagnosed> {
@@ -14,8 +14,15 @@ pub fn no_answer(case: &Case<'_>) -> Option<Diagnosed> {
     let lasted = tries.last()?.since(*tries.first()?);
     let stack =
         Stack::of(case).map_or(String::new(), |stack| format!(", at the pace of {}", stack.name()));
+    // Whoever answers others is heard here; else the capture may have one direction alone.
+    let hears = case.hearsay(Side::B).ttl.is_some();
+    let unless = if hears {
+        ""
+    } else {
+        "; nothing else from there is in the capture: one that has one direction alone looks the same"
+    };
     let because = format!(
-        "{} SYNs left for {} in {:.1} s{stack}, and nothing came back, not even a reset",
+        "{} SYNs left for {} in {:.1} s{stack}, and nothing came back, not even a reset{unless}",
         case.bare_syns(Side::A).count(),
         case.opening.b,
         lasted.as_secs_f64()
@@ -23,7 +30,7 @@ pub fn no_answer(case: &Case<'_>) -> Option<Diagnosed> {
     Some(Diagnosed {
         cause: OpeningCause::NoAnswer,
         side: Some(Side::B),
-        confidence: sure(case.post == Post::At(Side::A) && case.is_overdue()),
+        confidence: sure(case.post == Post::At(Side::A) && case.is_overdue() && hears),
         because,
         frames: frames(case.packets.iter()),
         advice: "that end was not there, or its NAT drops what it did not expect or maps it elsewhere: \
@@ -59,7 +66,9 @@ pub fn local_firewall(case: &Case<'_>) -> Option<Diagnosed> {
 
 /// When a sent its SYN, if often enough, and nothing else was captured.
 pub fn unanswered(case: &Case<'_>) -> Option<Vec<Instant>> {
-    let is_one_way = case.packets.iter().all(|seen| seen.from == Side::A);
+    // Anything else that a sends answers what the capture has lost.
+    let is_bare_syn = |seen: &Seen| seen.segment().is_some_and(Segment::is_bare_syn);
+    let is_one_way = case.packets.iter().all(|seen| seen.from == Side::A && is_bare_syn(seen));
     let tries = longest_row(case);
     (is_one_way && tries.len() >= LEAST_TRIES).then_some(tries)
 }

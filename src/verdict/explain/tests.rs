@@ -1,4 +1,5 @@
 mod damage;
+mod doubtful;
 mod healthy;
 mod on_the_way;
 
@@ -84,7 +85,7 @@ fn silence_is_one_once_four_syns_have_gone_unanswered() {
     let lines = [0, 1_000, 2_020, 3_040].map(|at| (at, "a S 100:100(0)"));
     let (connection, cause) = first(&and_on(seen_at_a(&lines), 60));
     assert_eq!((connection.outcome, cause), (ConnectionOutcome::TimedOut, Some(Cause::NoAnswer)));
-    assert_eq!(connection.diagnosis[0].confidence, Confidence::Certain);
+    assert_eq!(connection.diagnosis[0].confidence, Confidence::Likely);
     let (connection, cause) = first(&and_on(seen_at_a(&lines[..3]), 60));
     assert_eq!((connection.outcome, cause), (ConnectionOutcome::TimedOut, Some(Cause::Unknown)));
     // The capture ends before an answer was overdue.
