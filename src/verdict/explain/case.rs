@@ -144,6 +144,13 @@ impl<'a> Case<'a> {
         hops(one) + u8::from(self.has_copies) < hops(other)
     }
 
+    /// Whether a reset of that end came from nearer than a SYN or SYN,ACK of it, and so from another host.
+    pub fn is_injected(&self, side: Side, reset: &Seen) -> bool {
+        let host = self.sent(side).find(|(_, segment)| segment.flags.contains(Flags::SYN));
+        let ttl = host.map(|(seen, _)| seen.packet.ttl).filter(|ttl| hops(*ttl) <= FARTHEST);
+        ttl.is_some_and(|ttl| self.is_nearer(reset.packet.ttl, ttl))
+    }
+
     /// Whether the capture is known to have been made elsewhere than at the interface of that end.
     pub fn is_away_from(&self, side: Side) -> bool {
         match self.post {
@@ -275,6 +282,17 @@ pub const fn hops(ttl: u8) -> u8 {
         _ => 255 - ttl,
     }
 }
+
+/// How far away what has that TTL came from, for people.
+pub fn away(ttl: u8) -> String {
+    match hops(ttl) {
+        1 => "1 hop away".to_owned(),
+        more => format!("{more} hops away"),
+    }
+}
+
+/// Nobody is as many routers away: whoever seems to be sends with a TTL of its own choice.
+pub const FARTHEST: u8 = 32;
 
 /// A copy follows at once; what is repeated later was sent again.
 const COPIED_WITHIN: Duration = Duration::from_millis(10);

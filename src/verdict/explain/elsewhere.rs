@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::case::{Case, hops};
+use super::case::{Case, away, hops};
 use super::cause::{Confidence, Diagnosed, OpeningCause};
 use super::silence::unanswered;
 use crate::capture::Call;
@@ -187,16 +187,17 @@ fn forgotten(case: &Case<'_>) -> Option<Diagnosed> {
         side: Some(Side::B),
         confidence: Confidence::Likely,
         because: format!(
-            "a SYN had come from {b} {:.0} s before; now one to it is reset from {} hops away, and that SYN \
+            "a SYN had come from {b} {:.0} s before; now one to it is reset from {}, and that SYN \
              came from {}: the NAT no longer knows whose that port was",
             silence(call).as_secs_f64(),
-            hops(reset.packet.ttl),
+            away(reset.packet.ttl),
             hops(host)
         ),
         frames: vec![call.frame, reset.frame],
-        advice: "keep the mapping in use, or learn the external endpoint anew right before the punch: \
+        advice:
+            "keep the mapping in use, or learn the external endpoint anew right before the punch: \
                  `tso-probe classify` shows how long that NAT keeps one"
-            .to_owned(),
+                .to_owned(),
     })
 }
 

@@ -1,6 +1,6 @@
 //! Somebody on the way who answers in place of the host.
 
-use super::case::{Case, Seen, hops};
+use super::case::{Case, Seen, away, hops};
 use super::cause::{Confidence, Diagnosed, OpeningCause};
 use super::refusal::sure;
 use crate::tcp::{Post, Side};
@@ -26,9 +26,9 @@ pub fn syn_proxy(case: &Case<'_>) -> Option<Diagnosed> {
     let window = if is_shut { " and announces no window" } else { "" };
     let because = if host.is_some() {
         format!(
-            "the SYN,ACK comes from {} hops away (TTL {}){window}, what {} sends in the same connection \
+            "the SYN,ACK comes from {} (TTL {}){window}, what {} sends in the same connection \
              from {} (TTL {}): somebody before it answered the SYN",
-            hops(answer.packet.ttl),
+            away(answer.packet.ttl),
             answer.packet.ttl,
             case.name(side),
             hops(later.packet.ttl),
@@ -62,11 +62,12 @@ pub fn transparent_proxy(case: &Case<'_>) -> Option<Diagnosed> {
         // A NAT may answer at one port by itself, and forward another.
         confidence: Confidence::Likely,
         because: format!(
-            "what {} sends from port {} comes from {here} hops away (TTL {}), what its address sends from \
+            "what {} sends from port {} comes from {} (TTL {}), what its address sends from \
              other ports from {} (TTL {elsewhere}): somebody nearer answers at this port, a transparent \
              proxy, or the address is that of a NAT which forwards the others",
             case.name(side),
             case.end(side).port(),
+            away(answer.packet.ttl),
             answer.packet.ttl,
             hops(elsewhere)
         ),

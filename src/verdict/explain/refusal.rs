@@ -1,6 +1,6 @@
 //! Resets and ICMP errors: who refused, and what.
 
-use super::case::{Case, Seen, hops};
+use super::case::{Case, FARTHEST, Seen, away, hops};
 use super::cause::{Confidence, Diagnosed, OpeningCause, frames};
 use super::crossing::{in_ms, refused};
 use crate::tcp::Side;
@@ -23,7 +23,7 @@ pub fn local_reset(case: &Case<'_>) -> Option<Diagnosed> {
                 let is_bare = !segment.flags.contains(Flags::ACK);
                 let is_answer =
                     is_bare && segment.seq == syn_ack.ack && seen.at <= reset.at + CLOSE;
-                is_answer && !is_injected(case, side, reset)
+                is_answer && !case.is_injected(side, reset)
             })?;
             Some((side, seen, reset))
         });
@@ -39,7 +39,7 @@ pub fn local_reset(case: &Case<'_>) -> Option<Diagnosed> {
     // One from a box ends what the host knew.
     let was_ended = case
         .resets(side.opposite())
-        .any(|(end, _)| end.at <= reset.at + CLOSE && is_injected(case, side.opposite(), end));
+        .any(|(end, _)| end.at <= reset.at + CLOSE && case.is_injected(side.opposite(), end));
     (!has_answered && !was_ended).then(|| Diagnosed {
         cause: OpeningCause::LocalReset,
         side: Some(side),
@@ -60,7 +60,7 @@ pub fn reset_though_begun(case: &Case<'_>) -> Option<Diagnosed> {
         let was_ended = case.resets(side.opposite()).any(|(end, _)| end.at <= reset.at + CLOSE)
             || case.errors(side).any(|(end, _)| end.at <= reset.at + CLOSE);
         let has_begun = own.at + CLOSE < reset.at;
-        let is_its = !is_injected(case, side, reset);
+        let is_its = !case.is_injected(side, reset);
         (has_begun && is_its && !was_ended).then_some((side, own, syn, reset))
     })?;
     let (name, other) = (case.name(side), case.name(side.opposite()));
@@ -75,13 +75,6 @@ pub fn reset_though_begun(case: &Case<'_>) -> Option<Diagnosed> {
         frames: vec![own.frame, syn.frame, reset.frame],
         advice: KEEP_OPEN.to_owned(),
     })
-}
-
-/// Whether a reset of that end came from nearer than a SYN or SYN,ACK of it, and so from another host.
-fn is_injected(case: &Case<'_>, side: Side, reset: &Seen) -> bool {
-    let host = case.sent(side).find(|(_, segment)| segment.flags.contains(Flags::SYN));
-    let ttl = host.map(|(seen, _)| seen.packet.ttl).filter(|ttl| hops(*ttl) <= FARTHEST);
-    ttl.is_some_and(|ttl| case.is_nearer(reset.packet.ttl, ttl))
 }
 
 /// RFC 9293 §3.10.7.3, first: an ACK of another number than that of the SYN is reset with that number;
@@ -122,7 +115,7 @@ pub fn after_crossing(case: &Case<'_>) -> Option<Diagnosed> {
         let expected = numbers_met(case, side);
         let mut resets = case.resets(side);
         let (reset, _) = resets.find(|(_, reset)| expected.contains(&reset.seq))?;
-        (!is_injected(case, side, reset)).then_some((side, reset))
+        (!case.is_injected(side, reset)).then_some((side, reset))
     })?;
     Some(Diagnosed {
         cause: OpeningCause::ResetAfterCrossing,
@@ -176,10 +169,31 @@ pub fn icmp_error(case: &Case<'_>) -> Option<Diagnosed> {
         confidence: Confidence::Certain,
         because,
         frames: frames(case.errors(side).map(|(seen, _)| seen)),
-        advice: "ask whoever runs that address; a NAT that answers a SYN which it did not expect \
-                 within six seconds breaks RFC 5382 REQ-4, and `tso-probe classify` behind it shows it"
-            .to_owned(),
+        advice: icmp_advice(case, side, icmp),
     })
+}
+
+fn icmp_advice(case: &Case<'_>, side: Side, icmp: &Icmp) -> String {
+    let ran_out = matches!(
+        (icmp.quote.source.is_ipv4(), icmp.kind, icmp.code),
+        (true, 11, 0) | (false, 3, 0)
+    );
+    let mut syns = case.bare_syns(side).filter(|_| ran_out);
+    syns.find(|(_, syn)| syn.seq == icmp.quote.seq).map_or_else(
+        || {
+            "ask whoever runs that address; a NAT that answers a SYN which it did not expect within six \
+             seconds breaks RFC 5382 REQ-4, and `tso-probe classify` behind it shows it"
+                .to_owned()
+        },
+        |(syn, _)| {
+            format!(
+                "the TTL of the SYN, {} where it was captured, did not last: have {} send it with a larger \
+                 one; if that was large enough, packets go round in a loop there",
+                syn.packet.ttl,
+                case.name(side)
+            )
+        },
+    )
 }
 
 /// Whether it says that the segment was given up: what was too large may be sent again in parts, and a
@@ -266,7 +280,7 @@ pub fn middlebox_reset(case: &Case<'_>) -> Option<Diagnosed> {
 /// A reset from nearer than the SYN or SYN,ACK of its sender, whatever it answers.
 pub fn injected(case: &Case<'_>) -> Option<Diagnosed> {
     let mut all = SIDES.into_iter().flat_map(|side| case.resets(side));
-    let (reset, segment) = all.find(|(reset, _)| is_injected(case, reset.from, reset))?;
+    let (reset, segment) = all.find(|(reset, _)| case.is_injected(reset.from, reset))?;
     let (name, ttl) = (case.name(reset.from), reset.packet.ttl);
     Some(Diagnosed {
         cause: OpeningCause::MiddleboxReset,
@@ -293,22 +307,22 @@ fn nearer_reset(case: &Case<'_>, refusal: &Refusal<'_>) -> Option<Diagnosed> {
     let is_nearer = case.is_nearer(box_ttl, host_ttl);
     let is_early = box_hops == host_hops && refusal.is_early();
     let name = case.name(refusal.by);
-    let away = if is_early {
+    let whence = if is_early {
         format!(
             "the reset came as if from {}, as what {name} itself sends, but too soon",
-            self::away(box_ttl)
+            away(box_ttl)
         )
     } else {
         format!(
             "the reset came from {} (TTL {box_ttl}), what {name} itself sent from {host_hops} (TTL {host_ttl})",
-            self::away(box_ttl)
+            away(box_ttl)
         )
     };
     (is_nearer || is_early).then(|| Diagnosed {
         cause: OpeningCause::MiddleboxReset,
         side: Some(refusal.by),
         confidence: sure(is_nearer && refusal.is_own),
-        because: format!("{away}: {}", refusal.marks()),
+        because: format!("{whence}: {}", refusal.marks()),
         frames: vec![refusal.reset.frame],
         advice:
             "a NAT or firewall before that host resets what it did not expect (RFC 5382 REQ-4): \
@@ -359,14 +373,6 @@ pub fn reset(case: &Case<'_>) -> Option<Diagnosed> {
     })
 }
 
-/// How far away what has that TTL came from, for people.
-fn away(ttl: u8) -> String {
-    match hops(ttl) {
-        1 => "1 hop away".to_owned(),
-        more => format!("{more} hops away"),
-    }
-}
-
 pub const fn sure(is_certain: bool) -> Confidence {
     if is_certain { Confidence::Certain } else { Confidence::Likely }
 }
@@ -374,10 +380,7 @@ pub const fn sure(is_certain: bool) -> Confidence {
 /// What is so close together may have been put out of order by the capture.
 pub const CLOSE: Duration = Duration::from_millis(10);
 
-/// Nobody is as many routers away: whoever seems to be sends with a TTL of its own choice.
-const FARTHEST: u8 = 32;
-
-/// The two hosts that reset what answers a SYN.
+/// Whose host resets what answers its SYN.
 const CLOSED: &str = "its socket had been closed by then (a connect that was given up, or has lost against \
                       another), or its TCP knows nothing of the SYN (a prober with a raw socket)";
 

@@ -204,3 +204,12 @@ fn pcap(lines: &[String], snap: usize) -> Vec<u8> {
     }
     file
 }
+
+#[test]
+fn who_sends_with_too_small_a_ttl_is_told_to_send_with_a_larger_one() {
+    let error = "203.0.113.7 > 192.0.2.1 icmp 11/0 [192.0.2.1:1000 > 198.51.100.1:7000 seq 100 ttl 1] \
+                 ttl 60 id 3";
+    let short = found(&from_ttl(seen_at_a(&[(0, "a S 100:100(0)"), (20, error)]), 0, 5));
+    assert_eq!(short.cause, Cause::IcmpError);
+    assert!(short.advice.contains("TTL of the SYN, 5 where"), "{}", short.advice);
+}
