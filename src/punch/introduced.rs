@@ -217,13 +217,24 @@ impl Introduced {
         }
     }
 
+    /// Which mappings still tell something of the next one: where the host chooses the port, Linux begins
+    /// anew every ten seconds, for all remote endpoints at once.
+    fn fresh(&self) -> impl Fn(&Seen) -> bool + use<> {
+        let last_us = self.shows.last().map_or(0, |last| last.time_us);
+        let is_fixed = self.setting.port.is_some();
+        move |seen| is_fixed || seen.time_us + FRESH_US >= last_us
+    }
+
     fn agree(&mut self, now: Instant) {
         let Some(address) = self.local.map(|local| local.ip()) else { return };
-        let seen: Vec<_> = self.shows.seen.iter().copied().chain(self.learnt.mappings()).collect();
+        let fresh = self.fresh();
+        let seen = self.shows.seen.iter().copied().chain(self.learnt.mappings());
+        let seen: Vec<_> = seen.filter(&fresh).collect();
         let ahead = now.since(self.shows.seen_at) + AHEAD;
         let (to, port) = (self.learnt.peer(), self.setting.port);
-        let unseen = self.learnt.unseen();
-        let mut prospect = Prospect::of(&Outlook { seen: &seen, unseen, ahead, to, address, port });
+        let unseen: Vec<_> = self.learnt.unseen().iter().copied().filter(&fresh).collect();
+        let outlook = Outlook { seen: &seen, unseen: &unseen, ahead, to, address, port };
+        let mut prospect = Prospect::of(&outlook);
         if let Some(prospect) = prospect.as_mut().filter(|_| self.attempt > 1) {
             // What did not open within, if that was tried, has to be tried from outside.
             prospect.within = None;
@@ -363,6 +374,9 @@ const AHEAD: Duration = Duration::from_millis(1_500);
 /// Often enough for every NAT on the way to remember the connection, and for the server to find this
 /// end alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(25);
+
+/// For so many microseconds Linux goes on as it has begun (docs/decisions/ports.md).
+const FRESH_US: u64 = 10_000_000;
 
 #[cfg(test)]
 mod tests;
