@@ -170,10 +170,18 @@ fn within_one_nat() {
 
 /// Linux chooses ports by the remote, so that what a first attempt teaches is needed; every 10 s it
 /// shuffles all, so that another may be.
+/// So each attempt has a chance of some tenths, and whether twenty are enough is chance; what the end calls
+/// is not.
 fn connect_only() {
     let network = behind([PLAIN, PLAIN]);
-    let (_server, scratch) = (serving(&network), Scratch::new());
-    let (waiter, code) = waiting(&network, "in", &["--json", "--attempts", "20"]);
+    let _server = serving(&network);
+    let opened = (0..3).any(|_| has_opened_by_connecting_alone(&network));
+    assert!(opened, "sixty attempts came to nothing");
+}
+
+fn has_opened_by_connecting_alone(network: &Network) -> bool {
+    let scratch = Scratch::new();
+    let (waiter, code) = waiting(network, "in", &["--json", "--attempts", "20"]);
     let calls = scratch.path("calls");
     let mut command = network.command("far", "strace");
     command.args(["-f", "-e", "trace=bind,listen,connect", "-o", &calls]);
@@ -183,20 +191,21 @@ fn connect_only() {
     command.args(["--rendezvous", SERVER, &code, "--connect-only", "--attempts", "20"]);
     let joiner = Running::start(network::marked(command)).wait(4 * PATIENCE);
     let waiter = waiter.wait(4 * PATIENCE);
-    let told = |answer: &Answer| {
-        let answer = answer.json();
-        json!([answer["earlier"], answer["troubles"], answer["diagnosis"], answer["foreseen"]])
-    };
-    let codes = (waiter.code, joiner.code);
-    assert_eq!(codes, (Some(0), Some(0)), "{:#} {:#}", told(&waiter), told(&joiner));
     let calls = std::fs::read_to_string(calls).unwrap();
     let wrong: Vec<_> =
         calls.lines().filter(|call| call.contains("bind(") || call.contains("listen(")).collect();
     assert!(wrong.is_empty(), "{wrong:?}");
     assert!(calls.lines().filter(|call| call.contains("connect(")).count() > 6, "{calls}");
+    let is_open = (waiter.code, joiner.code) == (Some(0), Some(0));
     let answer = joiner.json();
-    assert_eq!(answer["ends"].as_array().unwrap().len(), 2);
-    assert!(answer["foreseen"]["rule"].as_str().unwrap().contains("our host"), "{answer:#}");
+    if is_open {
+        assert_eq!(answer["ends"].as_array().unwrap().len(), 2);
+        assert!(answer["foreseen"]["rule"].as_str().unwrap().contains("our host"), "{answer:#}");
+    } else {
+        // What came to nothing says so; anything else is no matter of chance.
+        assert_eq!((waiter.code, joiner.code), (Some(1), Some(1)), "{answer:#}");
+    }
+    is_open
 }
 
 fn random() {
