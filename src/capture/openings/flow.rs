@@ -41,6 +41,9 @@ impl Opening {
         let Some(answer) = self.packets.iter().find(|kept| kept.is_syn_ack()) else { return false };
         let begins = answer.ack == syn.seq.wrapping_add(1) && !answer.from_a && syn.payload == 0;
         let fits = |kept: &Kept| match kept.flags & (SYN | RST | ACK) {
+            // One that follows at once is the same again, as a router has it on another interface, and may
+            // have been changed there.
+            SYN if kept.frame != syn.frame && kept.at.abs_diff(syn.at) < COPIED_WITHIN => false,
             SYN => kept.from_a && kept.seq == syn.seq,
             // One that is repeated may have lost the acknowledgement.
             SYN_ACK => kept.frame == answer.frame,
@@ -281,6 +284,9 @@ impl Flow {
         }
     }
 }
+
+/// No host repeats a SYN so soon (RFC 6298 §2.1): in nanoseconds.
+const COPIED_WITHIN: u64 = 10_000_000;
 
 const SYN_ACK: u8 = SYN | ACK;
 

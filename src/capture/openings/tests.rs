@@ -47,6 +47,18 @@ fn a_handshake_that_ends_with_a_number_from_elsewhere_is_not_plain() {
 }
 
 #[test]
+fn one_whose_syn_was_sent_again_is_plain_and_one_whose_syn_was_captured_twice_is_not() {
+    let again = |at| {
+        let mut packets = vec![(0, line(A, B, "S 100:100(0)")), (at, line(A, B, "S 100:100(0)"))];
+        packets.extend(handshake()[1..].iter().map(|(after, line)| (at + after, line.clone())));
+        openings_of(&packets).remove(0)
+    };
+    assert!(again(1_000).is_plain());
+    // A router's other interface has it a moment later, and it may have been changed between the two.
+    assert!(!again(1).is_plain());
+}
+
+#[test]
 fn data_of_a_connection_that_stands_is_passed_over() {
     let mut packets = handshake();
     packets.push((25, line(B, A, "P. 301:401(100) ack 101")));
