@@ -30,8 +30,6 @@ const DELAY: Duration = Duration::from_millis(50);
 const FIRST: Instant = Instant::from_millis(2_000);
 const PATIENCE: Duration = Duration::from_secs(5);
 
-const PROFILES: [Profile; 5] =
-    [Profile::Rfc9293, Profile::Linux, Profile::LinuxOld, Profile::Bsd, Profile::Rfc793LastLine];
 const PORTS: [Assignment; 6] = [
     Assignment::Preservation(Sharing::Exclusive),
     Assignment::Preservation(Sharing::Overlapping),
@@ -91,7 +89,7 @@ fn without_loss_what_is_said_is_what_must_happen() {
         let skew = Duration::from_micros(SKEWS_US[draw % SKEWS_US.len()]);
         let late = if (draw / SKEWS_US.len()).is_multiple_of(2) { Side::B } else { Side::A };
         let aiming = if draw.is_multiple_of(5) { Aiming::AsPreserved } else { Aiming::AsSeen };
-        let profiles = [PROFILES[draw % 4], PROFILES[draw / 4 % 4]];
+        let profiles = [Profile::ALL[draw % 4], Profile::ALL[draw / 4 % 4]];
         let layout = layout(nats, late, skew, aiming, profiles, number as u64);
         let path = Path { delay: DELAY, skew, late, aiming };
         let expected = expected(nats.map(|nat| nat.as_ref().map(Behaviour::knobs)), &path, &layout);
@@ -127,7 +125,7 @@ fn what_is_expected_of_two_rows_of_nats_becomes_of_them() {
     let wrong = at_once(all.len() * all.len() / every, |number| {
         let pair = number * every;
         let nats = [&all[pair / all.len()], &all[pair % all.len()]];
-        let profiles = [PROFILES[number % 4], PROFILES[number / 4 % 4]];
+        let profiles = [Profile::ALL[number % 4], Profile::ALL[number / 4 % 4]];
         let layout = layout(nats, Side::A, Duration::ZERO, Aiming::AsSeen, profiles, number as u64);
         let [a, b] = nats.map(|nat| nat.iter().map(Behaviour::knobs).collect::<Vec<_>>());
         let expected = outlook(&Between { a, b, shared: Vec::new() });
@@ -326,7 +324,7 @@ impl Stormy {
         let weather = |random: &mut Xoshiro256PlusPlus| [0, 1].map(|_| stormy(random));
         Self {
             nats: [0, 1].map(|_| nats(&mut random)),
-            profiles: [0, 1].map(|_| *PROFILES.choose(&mut random).expect("some")),
+            profiles: [0, 1].map(|_| *Profile::ALL.choose(&mut random).expect("some")),
             firsts: [0, 1].map(|_| first(&mut random)),
             weather: [0, 1, 2].map(|_| weather(&mut random)),
             aiming: if random.random_bool(0.8) { Aiming::AsSeen } else { Aiming::AsPreserved },

@@ -9,16 +9,10 @@ use crate::tcp::{Side, State};
 
 /// A ladder as an SVG document, between a headline and a caption.
 pub fn picture(ladder: &Ladder, headline: &str, caption: &str) -> String {
-    let places = places(&ladder.rows);
+    let moments: Vec<_> = ladder.rows.iter().map(|row| row.at_us).collect();
+    let places = places(&moments);
     let bottom = places.last().copied().unwrap_or(TOP) + 50.0;
-    let mut drawing = Document::new()
-        .set("viewBox", (0, 0, WIDTH as i32, (bottom + 40.0) as i32))
-        .set("width", WIDTH)
-        .set("font-family", "ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace")
-        .set("font-size", 13)
-        .add(Style::new(STYLE))
-        .add(Rectangle::new().set("width", "100%").set("height", "100%").set("class", "ground"))
-        .add(Group::new().add(text(MIDDLE, 26.0, "middle", "title", headline)));
+    let mut drawing = sheet(bottom, headline);
     for side in [Side::A, Side::B] {
         drawing = drawing.add(lifeline(ladder, side, &places, bottom));
     }
@@ -28,18 +22,30 @@ pub fn picture(ladder: &Ladder, headline: &str, caption: &str) -> String {
     drawing.add(text(MIDDLE, bottom + 22.0, "middle", "faint", caption)).to_string()
 }
 
-/// Where the rows are drawn: further apart the more time lies between them, within limits.
-fn places(rows: &[Row]) -> Vec<f64> {
-    let span = rows.last().zip(rows.first()).map_or(1.0, |(last, first)| last.at_us - first.at_us);
-    let scale = 260.0 / span.max(1.0);
+/// An empty drawing of that height under its headline.
+pub fn sheet(bottom: f64, headline: &str) -> Document {
+    Document::new()
+        .set("viewBox", (0, 0, WIDTH as i32, (bottom + 40.0) as i32))
+        .set("width", WIDTH)
+        .set("font-family", "ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace")
+        .set("font-size", 13)
+        .add(Style::new(STYLE))
+        .add(Rectangle::new().set("width", "100%").set("height", "100%").set("class", "ground"))
+        .add(Group::new().add(text(MIDDLE, 26.0, "middle", "title", headline)))
+}
+
+/// Where moments, in order, are drawn: further apart the more time lies between them, within limits.
+pub fn places(moments_us: &[f64]) -> Vec<f64> {
+    let ends = moments_us.last().zip(moments_us.first());
+    let scale = 260.0 / ends.map_or(1.0, |(last, first)| last - first).max(1.0);
     let mut y = TOP;
     let mut before: Option<f64> = None;
-    let place = |row: &Row| {
-        y += before.map_or(30.0, |before| ((row.at_us - before) * scale).clamp(NEAREST, FARTHEST));
-        before = Some(row.at_us);
+    let place = |at_us: &f64| {
+        y += before.map_or(30.0, |before| ((at_us - before) * scale).clamp(NEAREST, FARTHEST));
+        before = Some(*at_us);
         y
     };
-    rows.iter().map(place).collect()
+    moments_us.iter().map(place).collect()
 }
 
 const fn x_of(side: Side) -> f64 {
@@ -168,14 +174,14 @@ pub const MIDDLE: f64 = WIDTH / 2.0;
 pub const LEFT: f64 = 190.0;
 pub const RIGHT: f64 = WIDTH - LEFT;
 pub const TOP: f64 = 76.0;
-pub const NEAREST: f64 = 22.0;
-pub const FARTHEST: f64 = 110.0;
+const NEAREST: f64 = 22.0;
+const FARTHEST: f64 = 110.0;
 
 /// How far an arrow falls whose other end has no time.
 const SLANT: f64 = 12.0;
 
 /// Readable on paper and on a dark screen.
-pub const STYLE: &str = "
+const STYLE: &str = "
 .ground{fill:#fff}text{fill:#1f2328}.title{font-weight:600;font-size:15px}.end{font-weight:600}
 .faint{fill:#59636e;font-size:12px}.life{stroke:#8c959f;stroke-width:2}.unseen{stroke-dasharray:4 5}
 .arrow{stroke:#1f2328;stroke-width:1.4}.head{fill:#1f2328}.packet{font-size:12px}

@@ -24,6 +24,12 @@ pub enum Profile {
     Rfc793LastLine,
 }
 
+impl Profile {
+    /// Every one of them.
+    pub const ALL: [Self; 5] =
+        [Self::Rfc9293, Self::Linux, Self::LinuxOld, Self::Bsd, Self::Rfc793LastLine];
+}
+
 /// One end of one connection, up to its opening; ports are the caller's to fill in.
 #[derive(Clone, Debug)]
 pub struct Host {

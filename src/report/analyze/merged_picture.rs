@@ -1,14 +1,11 @@
 //! A connection that several captures saw, as a picture (SVG): a line for each point, and each packet on its
 //! way across them.
 
-use svg::Document;
-use svg::node::element::{Group, Line, Rectangle, Style};
+use svg::node::element::{Group, Line, Rectangle};
 
 use super::merged::{merged_outcome, own_ends};
 use crate::report::ladder::label;
-use crate::report::picture::{
-    FARTHEST, LEFT, MIDDLE, NEAREST, RIGHT, STYLE, TOP, WIDTH, arrow, class, text,
-};
+use crate::report::picture::{LEFT, MIDDLE, RIGHT, TOP, WIDTH, arrow, class, places, sheet, text};
 use crate::tcp::Side;
 use crate::verdict::{Carried, Merged, PacketFate};
 
@@ -18,14 +15,7 @@ pub fn merged_picture(merged: &Merged) -> String {
     let bottom = scale.bottom() + 40.0;
     let ends = own_ends(merged);
     let headline = format!("{} to {}: {}", ends[0], ends[1], merged_outcome(merged));
-    let mut drawing = Document::new()
-        .set("viewBox", (0, 0, WIDTH as i32, (bottom + 40.0) as i32))
-        .set("width", WIDTH)
-        .set("font-family", "ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace")
-        .set("font-size", 13)
-        .add(Style::new(STYLE))
-        .add(Rectangle::new().set("width", "100%").set("height", "100%").set("class", "ground"))
-        .add(Group::new().add(text(MIDDLE, 26.0, "middle", "title", &headline)));
+    let mut drawing = sheet(bottom, &headline);
     for place in 1..=merged.points.len() {
         drawing = drawing.add(lifeline(merged, place, &scale, bottom));
     }
@@ -51,15 +41,8 @@ impl Scale {
             passed.chain(merged.states.iter().map(|change| change.at_us)).collect();
         moments.sort_by(f64::total_cmp);
         moments.dedup();
-        let span = moments.last().zip(moments.first()).map_or(1.0, |(last, first)| last - first);
-        let scale = 260.0 / span.max(1.0);
-        let (mut y, mut before) = (TOP, None::<f64>);
-        let place = |at: f64| {
-            y += before.map_or(30.0, |before| ((at - before) * scale).clamp(NEAREST, FARTHEST));
-            before = Some(at);
-            (at, y)
-        };
-        Self { places: moments.into_iter().map(place).collect(), points: merged.points.len() }
+        let places = places(&moments);
+        Self { places: moments.into_iter().zip(places).collect(), points: merged.points.len() }
     }
 
     fn y(&self, at_us: f64) -> f64 {

@@ -127,15 +127,7 @@ struct Setting {
 }
 
 fn any_setting() -> impl Strategy<Value = Setting> {
-    let profile = || {
-        prop::sample::select(vec![
-            Profile::Rfc9293,
-            Profile::Linux,
-            Profile::LinuxOld,
-            Profile::Bsd,
-            Profile::Rfc793LastLine,
-        ])
-    };
+    let profile = || prop::sample::select(&Profile::ALL[..]);
     let opens = prop_oneof![
         4 => (0..250u64, 0..250u64).prop_map(|(a, b)| [Some(a), Some(b)]),
         1 => (0..2_500u64, 0..2_500u64).prop_map(|(a, b)| [Some(a), Some(b)]),

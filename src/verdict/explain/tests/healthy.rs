@@ -19,15 +19,7 @@ struct Run {
 }
 
 fn any_run() -> impl Strategy<Value = Run> {
-    let profile = || {
-        prop::sample::select(vec![
-            Profile::Rfc9293,
-            Profile::Linux,
-            Profile::LinuxOld,
-            Profile::Bsd,
-            Profile::Rfc793LastLine,
-        ])
-    };
+    let profile = || prop::sample::select(&Profile::ALL[..]);
     let opens = prop::option::of(0..400_u64);
     let dice = prop::collection::vec(any::<u8>(), 120);
     ((profile(), profile()), opens, 2..200_u64, 0..3_usize, dice).prop_map(
