@@ -1,11 +1,13 @@
-//! The rendezvous server of `serve`, over loopback: clients of the tests' own, the client that the
-//! protocol's document has, and clients that are none.
+//! The rendezvous server of `serve`, over loopback and through NATs: clients of the tests' own, the
+//! program's, the client that the protocol's document has, and clients that are none.
 
 #![allow(clippy::unwrap_used)]
 
 mod network;
 #[path = "rendezvous/client.rs"]
 mod client;
+#[path = "rendezvous/crowd.rs"]
+mod crowd;
 #[path = "rendezvous/load.rs"]
 mod load;
 #[path = "rendezvous/tls.rs"]
@@ -19,7 +21,7 @@ use network::{PATIENCE, PROGRAM, Running, Scratch, Test, marked, within};
 use serde_json::json;
 
 fn main() {
-    let tests = TESTS.iter().chain(load::TESTS).chain(tls::TESTS);
+    let tests = TESTS.iter().chain(load::TESTS).chain(crowd::TESTS).chain(tls::TESTS);
     let tests: Vec<Test> = tests.map(|(name, test)| ((*name).to_owned(), *test)).collect();
     network::run(tests, &["python3", "setpriv", "openssl"]);
 }

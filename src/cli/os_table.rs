@@ -118,8 +118,9 @@ pub const HELP: &str = "\
 Hosts differ in how they choose the port of a program that connects and does not bind. Each kind meets
 each, both behind the NAT, at a rendezvous server that shows where they are seen from: first as they
 are, then with a proxy on each that binds. This kernel's own choice is real, the others are bound as they
-would be chosen; all that is opened are connections of this kernel's TCP, over which both ends have heard
-each other. Beside how often one opened stands how often that was foreseen. It takes some minutes.
+would be chosen, on the busy host beside five ports a second of others; all that is opened are connections
+of this kernel's TCP, over which both ends have heard each other. Beside how often one opened stands how
+often that was foreseen. It takes some minutes.
 
   sudo tso-probe lab os-table
   sudo tso-probe lab os-table openwrt --trials 5

@@ -7,6 +7,8 @@ use rand::{RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 use crate::live::PortChoice;
+use crate::os::clock;
+use crate::time::Duration;
 use crate::wire::Endpoint;
 
 /// Which host's choice of ports.
@@ -54,10 +56,10 @@ impl HostPorts {
                 }))
             }
             Self::Busy => {
+                let mut others = Others::from(random, clock::monotonic());
                 let mut taken = u64::from(first);
                 Some(Box::new(move |_| {
-                    // Between two of ours others have taken none to three.
-                    taken += random.random_range(1..=4);
+                    taken += 1 + others.until(clock::monotonic());
                     port(taken)
                 }))
             }
@@ -73,6 +75,37 @@ impl HostPorts {
                 }))
             }
         }
+    }
+}
+
+/// Other programs of a host, which connect independently of each other: a Poisson process.
+struct Others {
+    random: Xoshiro256PlusPlus,
+    /// When the next of them connects.
+    next: Duration,
+}
+
+impl Others {
+    fn from(random: Xoshiro256PlusPlus, now: Duration) -> Self {
+        let mut others = Self { random, next: now };
+        others.next = now + others.pause();
+        others
+    }
+
+    /// How many have connected since it was asked before.
+    fn until(&mut self, now: Duration) -> u64 {
+        let mut count = 0;
+        while self.next <= now {
+            let pause = self.pause();
+            self.next += pause;
+            count += 1;
+        }
+        count
+    }
+
+    fn pause(&mut self) -> Duration {
+        let none_before = 1.0 - self.random.random::<f64>();
+        Duration::from_secs_f64(-none_before.ln() / OTHERS_PER_S)
     }
 }
 
@@ -95,6 +128,9 @@ fn hash(key: u64, to: Endpoint) -> u64 {
 const LOWEST: u16 = 49_152;
 const RANGE: u16 = 16_384;
 
+/// As many as a person's programs open in a second while pages are read.
+const OTHERS_PER_S: f64 = 5.0;
+
 /// RFC 6056 §3.3.4 suggests some ten.
 const COUNTERS: usize = 16;
 
@@ -113,10 +149,19 @@ mod tests {
             ports.windows(2).map(|two| (two[1] - two[0]).rem_euclid(i32::from(RANGE))).collect()
         };
         assert_eq!(steps(ports(HostPorts::Sequential, &[1, 2, 1])), [1, 1]);
-        assert!(steps(ports(HostPorts::Busy, &[1; 40])).iter().all(|step| (1..=4).contains(step)));
+        assert!(steps(ports(HostPorts::Busy, &[1; 40])).iter().all(|step| (1..=9).contains(step)));
         assert_eq!(steps(ports(HostPorts::DoubleHash, &[5; 3])), [1, 1]);
         assert_ne!(steps(ports(HostPorts::DoubleHash, &[5, 6])), [1]);
         assert!(steps(ports(HostPorts::Random, &[1; 40])).iter().any(|step| *step > 100));
         assert!(HostPorts::Linux.choice(7).is_none());
+    }
+
+    #[test]
+    fn others_take_as_many_ports_as_there_was_time_for() {
+        let mut others = Others::from(Xoshiro256PlusPlus::seed_from_u64(7), Duration::ZERO);
+        let taken: u64 = (1..=1_000).map(|second| others.until(Duration::from_secs(second))).sum();
+        // Five thousand, and four times the root of that.
+        assert!((4_717..=5_283).contains(&taken), "{taken}");
+        assert_eq!(others.until(Duration::from_secs(1_000)), 0);
     }
 }

@@ -22,6 +22,8 @@ use crate::time::{Duration, Instant};
 use crate::wire::Endpoint;
 use measuring::{Measured, Measuring};
 
+pub use measuring::duration as agreeing;
+
 /// One end of such a punch.
 #[derive(Debug)]
 pub struct Agreed {

@@ -10,6 +10,7 @@
 //! foreseen from that. What the ends say to each other goes through the server, sealed. Each attempt
 //! that comes to nothing teaches where SYNs really came from.
 
+mod anew;
 mod learnt;
 mod meeting;
 mod peer;
@@ -17,7 +18,7 @@ mod shows;
 
 use std::collections::VecDeque;
 
-use super::agreed::Agreed;
+use super::agreed::{Agreed, agreeing};
 use super::appointment::{Appointment, Meet, Role, Sync};
 use super::code::Words;
 use super::prospect::{Outlook, Prospect};
@@ -69,6 +70,9 @@ pub struct Introduced {
     lines: Lines,
     /// This end of that connection.
     local: Option<Endpoint>,
+    /// When the server was greeted, and how long its answer took.
+    greeted: Instant,
+    round_trip: Duration,
     probes: Vec<Endpoint>,
     ticket: Option<Ticket>,
     /// The room that this end has opened, and how it is claimed.
@@ -117,6 +121,8 @@ impl Introduced {
             server: None,
             lines: Lines::default(),
             local: None,
+            greeted: Instant::START,
+            round_trip: Duration::ZERO,
             probes: Vec::new(),
             ticket: None,
             own_room: setting.claim,
@@ -189,12 +195,22 @@ impl Introduced {
         let Some(local) = self.local else { return };
         self.learnt.begin();
         let own = self.setting.port.map(|port| (local.ip(), port));
-        for (from, to) in self.shows.plan(&self.probes, own, self.attempt == 1) {
+        self.shows.plan(&self.probes, own, self.attempt == 1);
+        self.stage = Stage::Showing;
+        self.show_next(now);
+    }
+
+    /// One after another, ever further apart: at once they would not tell how many ports others take
+    /// meanwhile, and at equal distances not whether that is so many a moment or so many a flow.
+    fn show_next(&mut self, now: Instant) {
+        if let Some((from, to)) = self.shows.next() {
             let flow = self.next_flow();
             self.shows.add(flow);
             self.open(flow, from, to);
         }
-        (self.stage, self.deadline) = (Stage::Showing, now + SHOWING);
+        let first = if self.setting.port.is_some() { APART } else { FAR_APART };
+        let pause = self.shows.pause(first);
+        self.deadline = now + pause.unwrap_or(SHOWING);
         self.go_on(now);
     }
 
@@ -217,22 +233,16 @@ impl Introduced {
         }
     }
 
-    /// Which mappings still tell something of the next one: where the host chooses the port, Linux begins
-    /// anew every ten seconds, for all remote endpoints at once.
-    fn fresh(&self) -> impl Fn(&Seen) -> bool + use<> {
-        let last_us = self.shows.last().map_or(0, |last| last.time_us);
-        let is_fixed = self.setting.port.is_some();
-        move |seen| is_fixed || seen.time_us + FRESH_US >= last_us
-    }
-
     fn agree(&mut self, now: Instant) {
         let Some(address) = self.local.map(|local| local.ip()) else { return };
-        let fresh = self.fresh();
-        let seen = self.shows.seen.iter().copied().chain(self.learnt.mappings());
-        let seen: Vec<_> = seen.filter(&fresh).collect();
-        let ahead = now.since(self.shows.seen_at) + AHEAD;
+        let mut seen: Vec<_> =
+            self.shows.seen.iter().copied().chain(self.learnt.mappings()).collect();
+        let mut unseen = self.learnt.unseen().to_vec();
+        if self.setting.port.is_none() {
+            anew::forget(&mut seen, &mut unseen);
+        }
+        let ahead = now.since(self.shows.seen_at) + ahead(self.round_trip);
         let (to, port) = (self.learnt.peer(), self.setting.port);
-        let unseen: Vec<_> = self.learnt.unseen().iter().copied().filter(&fresh).collect();
         let outlook = Outlook { seen: &seen, unseen: &unseen, ahead, to, address, port };
         let mut prospect = Prospect::of(&outlook);
         if let Some(prospect) = prospect.as_mut().filter(|_| self.attempt > 1) {
@@ -298,6 +308,7 @@ impl Introduced {
             }
             Stage::Parted => self.dial(now),
             Stage::Proving => self.visited(now, Gone::Silent.in_words()),
+            Stage::Showing if self.shows.has_more() => self.show_next(now),
             // What was not seen by now is done without.
             Stage::Showing => self.agree(now),
             Stage::Agreeing(_) | Stage::Over => {}
@@ -368,15 +379,20 @@ const STREAM: Flow = Flow(Flow::FIRST_ACCEPTED - 1);
 /// What is not seen by then was lost.
 const SHOWING: Duration = Duration::from_secs(3);
 
-/// From when mappings were shown to the moment of the SYN: what it takes to agree.
-const AHEAD: Duration = Duration::from_millis(1_500);
+/// From the first connection that shows a mapping to the second; and where the host chooses the port, so
+/// that it counts how many ports others take meanwhile.
+const APART: Duration = Duration::from_millis(10);
+const FAR_APART: Duration = Duration::from_millis(20);
+
+/// From when mappings were shown to the moment of the SYN, by the round trip to the server: the peer is
+/// taken to be as far from it as this end.
+fn ahead(round_trip: Duration) -> Duration {
+    agreeing(2 * round_trip)
+}
 
 /// Often enough for every NAT on the way to remember the connection, and for the server to find this
 /// end alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(25);
-
-/// For so many microseconds Linux goes on as it has begun (docs/decisions/ports.md).
-const FRESH_US: u64 = 10_000_000;
 
 #[cfg(test)]
 mod tests;

@@ -12,8 +12,10 @@ pub struct Meetings {
     pub trials: u32,
     /// How often a connection opened over which both ends heard each other.
     pub opened: u32,
-    /// How often that was to be expected, by the chances that were told before each attempt, from 0 to 1;
-    /// none if some were not known.
+    /// How often that was to be expected of one meeting: the sum of the chances that were told before each
+    /// of its attempts, on average. Whether another attempt is made rests on the earlier ones alone, so
+    /// where the chances are right the sums and the openings differ by chance alone; a sum may exceed 1.
+    /// None if some chances were not known.
     pub foreseen: Option<f64>,
     /// How many attempts a meeting took, on average.
     pub attempts: f64,
@@ -25,10 +27,9 @@ impl Meetings {
         let before = f64::from(self.trials);
         let mean = |old: f64, new: f64| (old * before + new) / (before + 1.0);
         let count = u32::try_from(chances.len()).unwrap_or(u32::MAX);
-        let none: Option<f64> =
-            chances.iter().map(|chance| chance.map(|chance| 1.0 - chance)).product();
+        let sum: Option<f64> = chances.iter().copied().sum();
         let known = if self.trials == 0 { Some(0.0) } else { self.foreseen };
-        self.foreseen = known.zip(none).map(|(known, none)| mean(known, 1.0 - none));
+        self.foreseen = known.zip(sum).map(|(known, sum)| mean(known, sum));
         self.attempts = mean(self.attempts, f64::from(count));
         self.trials += 1;
         self.opened += u32::from(opened);

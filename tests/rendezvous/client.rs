@@ -54,15 +54,16 @@ impl Server {
     }
 
     pub fn descriptors(&self) -> usize {
-        std::fs::read_dir(format!("/proc/{}/fd", self.running.pid())).unwrap().count()
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.running.pid()
     }
 
     /// What it has resident, in KiB.
     pub fn memory_kib(&self) -> u64 {
-        let status = format!("/proc/{}/status", self.running.pid());
-        let status = std::fs::read_to_string(status).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse().unwrap()
+        resident_kib(self.pid())
     }
 
     /// What it says of itself, line by line.
@@ -71,6 +72,13 @@ impl Server {
         // It lives as long as it is listened to.
         lines.inspect(move |_| _ = &self)
     }
+}
+
+/// What a process has resident, in KiB.
+pub fn resident_kib(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
 /// A client, one line after the other.

@@ -1,4 +1,4 @@
-//! Many at once. `TSO_PROBE_WAITING` says how many wait; the numbers are printed, for they are of this
+//! Many at once, who say a line each. `TSO_PROBE_WAITING` says how many wait; the numbers are printed, for they are of this
 //! machine.
 
 use std::collections::BTreeSet;
@@ -17,11 +17,7 @@ pub const TESTS: &[(&str, fn())] = &[("under_load_everybody_meets_who_is_wanted"
 
 /// So many wait, and most of them for nothing: two hundred a second are joined.
 fn load() {
-    let waiting = std::env::var("TSO_PROBE_WAITING").ok().and_then(|text| text.parse().ok());
-    let (waiting, pairs) =
-        (waiting.unwrap_or(500), waiting.map_or(200, |waiting: usize| waiting / 2));
-    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-    setrlimit(Resource::RLIMIT_NOFILE, most, most).unwrap();
+    let (waiting, pairs) = counts();
     let server = Server::start(20, &["--max-per-address", "20000"]);
     let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let empty = server.memory_kib();
@@ -51,6 +47,14 @@ fn load() {
         // Sockets are the kernel's; what a waiting client takes here is its state, task and buffers.
         assert!(each < 16.0, "{each} KiB for each who waits");
     });
+}
+
+/// How many wait, and how many of them are joined; with room for all their sockets.
+pub fn counts() -> (usize, usize) {
+    let waiting = std::env::var("TSO_PROBE_WAITING").ok().and_then(|text| text.parse().ok());
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).unwrap();
+    (waiting.unwrap_or(500), waiting.map_or(200, |waiting: usize| waiting / 2))
 }
 
 /// Pairs come together at two hundred a second: how long each took, and a ping just before.

@@ -75,6 +75,12 @@ pub fn decide(now: Instant, role: Role, clocks: Clocks, aim: Aim) -> Option<(Sig
     Some((Signal::Go { at, clocks, trial }, tried(Aim { first, ..aim }, trial)))
 }
 
+/// How long it takes from the hellos to the moment that is decided on by the offset of the clocks.
+pub fn duration(round_trip: Duration) -> Duration {
+    // The hellos take half of one, the decision a whole one.
+    round_trip * (EXCHANGES + 2) + HEAD_START
+}
+
 /// One SYN alone, if it is for a trial of so long.
 pub fn tried(aim: Aim, trial: Option<Duration>) -> Aim {
     match trial {

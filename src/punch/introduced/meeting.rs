@@ -22,7 +22,7 @@ impl Introduced {
     }
 
     pub(super) fn greet(&mut self, now: Instant, local: Endpoint) {
-        self.local = Some(local);
+        (self.local, self.greeted) = (Some(local), now);
         let (version, internal) = (wire::VERSION, Some(local.port()));
         self.ask(&Request::Hello { version, proof: Proof::Spake2, internal });
         self.deadline = now + self.setting.wait;
@@ -86,6 +86,7 @@ impl Introduced {
     }
 
     fn welcomed(&mut self, now: Instant, probes: Vec<Endpoint>, ticket: Ticket) {
+        self.round_trip = now.since(self.greeted);
         self.probes = reachable(self.setting.server, &probes);
         self.ticket = Some(ticket);
         let request = match (self.own_room, self.setting.room) {

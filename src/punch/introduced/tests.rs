@@ -1,11 +1,11 @@
 //! Two ends and a rendezvous server in a world of delays alone, each end behind a NAT that lets in what
 //! it has let out to, address and port.
 
+mod crowded;
+mod linux;
 mod lone;
 mod nats;
 mod world;
-
-use std::collections::BTreeMap;
 
 use super::*;
 use crate::punch::Code;
@@ -41,23 +41,6 @@ fn an_end_that_connects_alone_never_binds_and_is_found_all_the_same() {
     let steps = &world.ends[1].binds;
     assert!(steps.iter().all(|from| *from == Bind::Kernel), "{steps:?}");
     assert!(!world.ends[1].has_listened);
-}
-
-/// As Linux does: where a sequence stands depends on the remote, so that only the first attempt shows it.
-#[test]
-fn what_an_attempt_has_taught_opens_the_next() {
-    let mut world = World::new([preserving(), preserving()], [Some(40_000), None]);
-    let mut sequences: BTreeMap<Endpoint, u16> = BTreeMap::new();
-    world.ends[1].next_port = Box::new(move |to| {
-        let begin = 33_000 + (to.port() ^ 0x2a5).wrapping_mul(37) % 20_000;
-        let next = sequences.entry(to).or_insert(begin);
-        *next += 2 + 2 * (*next / 2 % 5);
-        *next
-    });
-    world.run();
-    world.is_open(2);
-    let taught = world.ends[1].noted(|what| matches!(what, Punched::Taught { .. }));
-    assert_eq!(taught, 1);
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! Two ends, the NATs before them and a server, on virtual time.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::rc::Rc;
 
 use super::super::*;
 use super::nats::{Nat, sequence};
@@ -11,6 +13,8 @@ use crate::rendezvous::{Introducer, IntroducerLimits};
 
 pub struct World {
     pub now: Instant,
+    /// The same, for NATs that are busy by themselves.
+    pub clock: Rc<Cell<Instant>>,
     pub server: Option<Introducer>,
     pub server_waits: Instant,
     /// The server's connections: whose, and which of theirs.
@@ -65,6 +69,7 @@ impl World {
         let [b, a] = [ends.pop(), ends.pop()].map(|end| end.expect("there are two"));
         let mut world = Self {
             now: Instant::START,
+            clock: Rc::default(),
             server: None,
             server_waits: Instant::START,
             links: BTreeMap::new(),
@@ -132,6 +137,7 @@ impl World {
             let server = self.server.is_some().then_some(self.server_waits);
             let next = waits.chain(server).chain(self.agenda.keys().map(|(at, _)| *at)).min();
             self.now = self.now.max(next.unwrap_or(give_up + DELAY));
+            self.clock.set(self.now);
             match self.agenda.first_entry().filter(|entry| entry.key().0 <= self.now) {
                 Some(entry) => {
                     let what = entry.remove();
