@@ -223,7 +223,7 @@ pub struct ServeArgs {
     /// How long somebody may wait for a peer: 10m, 1h [default: 1h]
     #[arg(long, value_name = "TIME", value_parser = parse_wait)]
     pub max_wait: Option<Duration>,
-    /// How often to say on stderr how many meet: 10s, 1h [default: 1m]
+    /// How often to say on stderr how busy it is: 10s, 1h [default: 1m]
     #[arg(long, value_name = "TIME", value_parser = parse_wait)]
     pub status_every: Option<Duration>,
     /// Say on stderr what goes on, a line each
@@ -277,21 +277,21 @@ const LAB_NAT: &str = "openwrt-kernel";
 const CLASSIFY_HELP: &str = "\
 NAT is a preset ('tso-probe lab list'), knobs (mapping=apdm,filtering=adf), or both (openwrt,hold=6s).
 
-Without a source, the reflector is that of --config, of TSO_PROBE_REFLECTOR, of
+Without a source, the reflector is that of --config, of TSO_PROBE_REFLECTOR, of \
 ~/.config/tso-probe.toml or of /etc/tso-probe.toml, whichever comes first:
   reflector = [\"reflector.example.net\"]
   second_internal = \"192.0.2.7\"
 
-STUN servers are no reflectors: with --stun all but the mapping is unknown, the exit code 3 at best, and
+STUN servers are no reflectors: with --stun all but the mapping is unknown, the exit code 3 at best, and \
 the mapping takes a server with two addresses (RFC 5780), or two servers that see the same.
 
 Exit codes: 0 answered, 2 could not ask, 3 asked, but a core finding is unknown.";
 
 const STUN_HELP: &str = "\
-All connections lead from one local port and stay open until every answer is in. A server that names a
+All connections lead from one local port and stay open until every answer is in. A server that names a \
 second address (RFC 5780) is asked at all four of its endpoints, which tells the mapping class.
 
-A mapping lasts as long as a connection holds it: with --hold that is until you are done, and a punch
+A mapping lasts as long as a connection holds it: with --hold that is until you are done, and a punch \
 from the same port finds it there:
   tso-probe stun --hold --local-port 5000 stun.example.net
 
@@ -300,7 +300,7 @@ Exit codes: 0 a server named our external endpoint, 2 none did.";
 const SHELL_HELP: &str = "\
 NAT is a preset ('tso-probe lab list'), knobs (mapping=apdm,filtering=adf), or both (openwrt,hold=6s).
 
-The host can reach one other, the server, which is a reflector and a STUN server. Only TCP over IPv4
+The host can reach one other, the server, which is a reflector and a STUN server. Only TCP over IPv4 \
 passes. In the program's environment:
   TSO_PROBE_INTERNAL   the host's address
   TSO_PROBE_EXTERNAL   the NAT's
@@ -314,7 +314,7 @@ passes. In the program's environment:
 Exit codes: the program's, 128 and a signal's number if that ended it, 2 it could not be run.";
 
 const DOCTOR_HELP: &str = "\
-No privilege is needed, nothing is changed and nothing is sent. What cannot be seen without privilege is
+No privilege is needed, nothing is changed and nothing is sent. What cannot be seen without privilege is \
 unknown, and says so.
 
 Exit codes: 0 nothing fails, though there may be warnings, 1 something fails, 2 could not ask.";

@@ -174,7 +174,7 @@ pub fn lab_run(request: &LabRun) -> Result<Exit, Failure> {
 
 /// What `lab run --help` says at its end.
 pub const HELP: &str = "\
-Both hosts first learn their external endpoints from a server in the lab, then punch with no server.
+Both hosts first learn their external endpoints from a server in the lab, then punch with no server. \
 NAT is a preset ('tso-probe lab list'), knobs (mapping=apdm,filtering=adf), or both (openwrt,hold=6s).
 
   tso-probe lab run A=openwrt B=linux-kernel --delay 40ms

@@ -115,12 +115,12 @@ fn met(args: &OsTableArgs, nat: &Nat, job: &Job, stop: Stop<'_>) -> os::Result<O
 
 /// What `lab os-table --help` says at its end.
 pub const HELP: &str = "\
-Hosts differ in how they choose the port of a program that connects and does not bind. Each kind meets
-each, both behind the NAT, at a rendezvous server that shows where they are seen from: first as they
-are, then with a proxy on each that binds. This kernel's own choice is real, the others are bound as they
-would be chosen, on the busy host beside five ports a second of others; all that is opened are connections
-of this kernel's TCP, over which both ends have heard each other. Beside how often one opened stands how
-often that was foreseen. It takes some minutes.
+Hosts differ in how they choose the port of a program that connects and does not bind. Each kind meets \
+each, both behind the NAT, at a rendezvous server that shows where they are seen from: first as they \
+are, then with a proxy on each that binds. This kernel's own choice is real, the others are bound as they \
+would be chosen, on the busy host beside five ports a second of others; all that is opened are connections \
+of this kernel's TCP, over which both ends have heard each other. Beside how often one opened stands how \
+often that was foreseen: the chances told before each attempt, added up. It takes some minutes.
 
   sudo tso-probe lab os-table
   sudo tso-probe lab os-table openwrt --trials 5

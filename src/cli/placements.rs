@@ -243,10 +243,10 @@ fn try_often(
 
 /// What `lab placements --help` says at its end.
 pub const HELP: &str = "\
-Two hosts learn their external endpoints from a server and punch: from every place among NATs that two
-hosts commonly have, each time from a fresh port. What is expected follows from what the NATs do; what
-was opened are connections of the hosts' own TCP, over which both ends have heard each other. Then the
-same two meet by a code at a rendezvous server: with a proxy on each, which binds a port, and without, on
+Two hosts learn their external endpoints from a server and punch: from every place among NATs that two \
+hosts commonly have, each time from a fresh port. What is expected follows from what the NATs do; what \
+was opened are connections of the hosts' own TCP, over which both ends have heard each other. Then the \
+same two meet by a code at a rendezvous server: with a proxy on each, which binds a port, and without, on \
 hosts that choose ports by one counter as old Windows does. It takes some five minutes.
 
   sudo tso-probe lab placements

@@ -165,8 +165,8 @@ fn surveyed(
 
 /// What `ports --help` says at its end.
 pub const HELP: &str = "\
-A program that connects and does not bind has the port that its host chooses, and outside the one that
-its NAT makes of it. Flow after flow shows by which rules these are chosen, how sure that is, and which
+A program that connects and does not bind has the port that its host chooses, and outside the one that \
+its NAT makes of it. Flow after flow shows by which rules these are chosen, how sure that is, and which \
 port the next flow will be seen from: where a peer has to aim.
 
   tso-probe ports --stun stun.example.net

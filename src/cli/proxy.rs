@@ -138,7 +138,7 @@ On the other, one of these:
   tso-probe proxy --rendezvous rendezvous.example.net --socks 1080
   ssh -o ProxyCommand='nc -X 5 -x localhost:1080 %h %p' 7-violin-lagoon-zebra-otter.tso
 
-Each connection of a program is one of its own between the two hosts, opened as 'tso-probe punch' does;
+Each connection of a program is one of its own between the two hosts, opened as 'tso-probe punch' does; \
 the code stays for as long as the service's side runs.
 
 Exit codes: 0 stopped, 2 could not serve.";

@@ -15,7 +15,7 @@ use crate::live::{self, Live, Stop};
 use crate::nat::{Behaviour, Device, Nat};
 use crate::os::signals::Signals;
 use crate::os::{clock, entropy, privilege};
-use crate::rendezvous::introducer::Status;
+use crate::rendezvous::Business;
 use crate::report;
 use crate::serve::{self, Hospitality, Site};
 use crate::sim::{self, Layout};
@@ -167,7 +167,7 @@ fn serve(request: &Serve) -> Result<(), Failure> {
         rendezvous_ports: request.rendezvous_ports,
     };
     let signals = Signals::block()?;
-    let report = |status: &Status| Progress::Lines.say(&report::busy(status));
+    let report = |business: &Business| Progress::Lines.say(&report::busy(business));
     let (limits, every) = (request.limits, request.status_every);
     let hospitality =
         Hospitality { limits, every, report: &report, identity: request.identity.as_ref() };

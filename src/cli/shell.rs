@@ -18,9 +18,8 @@ use crate::os::child::{self, Child};
 use crate::os::poll::Waker;
 use crate::os::signals::Signals;
 use crate::os::{entropy, privilege};
-use crate::rendezvous::introducer::Status;
 use crate::rendezvous::{
-    CONTROL_PORT, IntroducerLimits, PROBE_PORTS, RENDEZVOUS_PORTS, STUN_PORTS,
+    Business, CONTROL_PORT, IntroducerLimits, PROBE_PORTS, RENDEZVOUS_PORTS, STUN_PORTS,
 };
 use crate::serve::{self, Hospitality, Site};
 use crate::sim::Weather;
@@ -53,7 +52,7 @@ pub fn shell(request: &Shell) -> Result<Exit, Failure> {
                 let _ = tell.send(());
             };
             let limits = IntroducerLimits::default();
-            let report = &|_: &Status| {};
+            let report = &|_: &Business| {};
             let hospitality = Hospitality { limits, every: A_DAY, report, identity: None };
             serve::serve(&site(&lab.server), hospitality, Stop::Waker(stop), &ready)
         };

@@ -195,9 +195,9 @@ impl Trials {
 
 /// What `timing --help` says at its end.
 pub const HELP: &str = "\
-Two hosts punch again and again, their departures further and further apart, until both ends of the
-window are known to a hundredth: in the lab, which takes about half a minute a pair, or between this
-host and a peer that runs the same with the other one of --via and --listen-control. How long a NAT
+Two hosts punch again and again, their departures further and further apart, until both ends of the \
+window are known to a hundredth: in the lab, which takes about half a minute a pair, or between this \
+host and a peer that runs the same with the other one of --via and --listen-control. How long a NAT \
 holds an unsolicited SYN is told by 'tso-probe classify'.
 
   sudo tso-probe timing --crossing-window --delay 20ms
@@ -205,7 +205,7 @@ holds an unsolicited SYN is told by 'tso-probe classify'.
   sudo tso-probe timing --crossing-window --listen-control 203.0.113.9 --local-port 7000
   sudo tso-probe timing --crossing-window --via 203.0.113.9 --local-port 7000 --stun 192.0.2.5
 
-Exit codes: 0 as predicted, 1 not as predicted, 2 it could not be tried, 3 an end of a window is not
+Exit codes: 0 as predicted, 1 not as predicted, 2 it could not be tried, 3 an end of a window is not \
 known.";
 
 /// Drops what comes unasked.

@@ -1,6 +1,7 @@
 //! What stands outside the NAT and cooperates: the reflector, a STUN server, the rendezvous server, a
 //! relay; and what can be said of the ports that the NAT will use next.
 
+mod counted;
 mod flow;
 pub mod introducer;
 mod limits;
@@ -10,6 +11,7 @@ mod reflector;
 mod relay;
 mod stun;
 
+pub use counted::{Business, Counted, Figures, Tally};
 pub use introducer::{Introducer, IntroducerLimits};
 pub use limits::Limits;
 pub use reflector::Reflector;

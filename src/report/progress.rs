@@ -3,6 +3,7 @@
 use super::punch::is_outside;
 use crate::engine::{Fact, Punched, Question, StunOutcome};
 use crate::rendezvous::introducer::Status;
+use crate::rendezvous::{Business, Figures};
 use crate::wire::Endpoint;
 
 /// Where a server serves what, and what its firewall must let in.
@@ -22,8 +23,22 @@ pub fn doors(places: &[(String, Endpoint)]) -> String {
     all.collect::<String>() + "stop with Ctrl-C\n"
 }
 
-/// How busy a rendezvous server is: what stands now, and what was since it started.
-pub fn busy(status: &Status) -> String {
+/// How busy a server is: what stands now, and what was since it started.
+pub fn busy(business: &Business) -> String {
+    let meetings = meetings(&business.rendezvous);
+    let Some([reflector, stun]) = &business.beside else { return meetings };
+    let others = [("reflector", reflector, "segments"), ("STUN", stun, "answers")];
+    let others = others.map(|(what, figures, sent)| format!("{what}: {}", counted(figures, sent)));
+    format!("rendezvous: {meetings}; {}", others.join("; "))
+}
+
+fn counted(figures: &Figures, what: &str) -> String {
+    let Figures { connected, came, sent, refused } = figures;
+    let refused = if *refused == 0 { String::new() } else { format!(", refused: {refused}") };
+    format!("{connected} connected; {came} came, {sent} {what} sent so far{refused}")
+}
+
+fn meetings(status: &Status) -> String {
     let Status { connections, waiting, pairs, introduced, refused } = status;
     let mut text = format!(
         "{connections} connected, {waiting} waiting, {pairs} paired; {introduced} introduced so far"

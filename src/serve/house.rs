@@ -15,6 +15,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::engine::{End, Event, Flow, Party, Step};
 use crate::os::{self, clock, descriptors, entropy, tcp};
 use crate::rendezvous::introducer::{Introducer, IntroducerLimits, Status};
+use crate::rendezvous::{Business, Tally};
 use crate::time::{Duration, Instant};
 use crate::wire::Endpoint;
 use talk::{Heard, Table, Talk};
@@ -29,7 +30,7 @@ pub struct Hospitality<'a> {
     /// How often the host wants to know how busy the house is.
     pub every: Duration,
     /// The host.
-    pub report: &'a (dyn Fn(&Status) + Sync),
+    pub report: &'a (dyn Fn(&Business) + Sync),
     /// What it speaks TLS with, if it does.
     pub identity: Option<&'a Identity>,
 }
@@ -39,6 +40,8 @@ pub struct House<'a> {
     listeners: Vec<TcpListener>,
     endpoints: Vec<Endpoint>,
     hospitality: Hospitality<'a>,
+    /// What the reflector and the STUN server do meanwhile, if they serve as well.
+    beside: Option<&'a [Tally; 2]>,
     tls: Option<TlsAcceptor>,
     seed: [u8; 32],
 }
@@ -48,7 +51,11 @@ impl<'a> House<'a> {
     ///
     /// # Errors
     /// When one is taken or not this host's, or the identity is none.
-    pub fn open(endpoints: Vec<Endpoint>, hospitality: Hospitality<'a>) -> os::Result<Self> {
+    pub fn open(
+        endpoints: Vec<Endpoint>,
+        hospitality: Hospitality<'a>,
+        beside: Option<&'a [Tally; 2]>,
+    ) -> os::Result<Self> {
         let descriptors = descriptors::allow_as_many_as_possible()?;
         let most = descriptors.saturating_sub(OTHER_DESCRIPTORS);
         let connections = hospitality.limits.connections.min(most);
@@ -58,7 +65,7 @@ impl<'a> House<'a> {
         let listeners = endpoints.iter().map(|on| listen(on).map(TcpListener::from));
         let listeners = listeners.collect::<os::Result<_>>()?;
         let tls = hospitality.identity.map(Identity::acceptor).transpose()?;
-        Ok(Self { listeners, endpoints, hospitality, tls, seed: entropy::secret()? })
+        Ok(Self { listeners, endpoints, hospitality, beside, tls, seed: entropy::secret()? })
     }
 
     /// Introduces clients to each other until the other end of `stop` is gone.
@@ -78,7 +85,12 @@ impl<'a> House<'a> {
             let limits = self.hospitality.limits;
             let introducer = Introducer::new(self.endpoints, limits, self.seed);
             let table = Table::new(heard, self.tls, limits.greeting);
-            Hub::new(introducer, limits, table).run(inbox, stop, self.hospitality).await;
+            let report = |rendezvous| {
+                let beside = self.beside.map(|tallies| tallies.each_ref().map(Tally::figures));
+                (self.hospitality.report)(&Business { rendezvous, beside });
+            };
+            let every = self.hospitality.every;
+            Hub::new(introducer, limits, table).run(inbox, stop, every, &report).await;
             Ok(())
         })
     }
@@ -113,7 +125,8 @@ impl Hub {
         mut self,
         mut inbox: mpsc::Receiver<Heard>,
         mut stop: oneshot::Receiver<()>,
-        Hospitality { every, report, .. }: Hospitality<'_>,
+        every: Duration,
+        report: &dyn Fn(Status),
     ) {
         let mut looks = looks(every);
         while let Some(until) = self.perform() {
@@ -128,7 +141,7 @@ impl Hub {
                     self.perform();
                     break;
                 }
-                _ = looks.tick() => report(&self.introducer.status()),
+                _ = looks.tick() => report(self.introducer.status()),
                 Some(_) = self.table.tasks.join_next() => {}
             }
         }

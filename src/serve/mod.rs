@@ -10,7 +10,7 @@ use crate::engine::Fact;
 use crate::live::{Control, Driver, Flows, Station, Stop};
 use crate::os::poll::{self, Interest, Waker};
 use crate::os::{self, entropy, link};
-use crate::rendezvous::{Limits, Reflector, StunServer};
+use crate::rendezvous::{Counted, Limits, Reflector, StunServer, Tally};
 use crate::wire::Endpoint;
 use house::House;
 pub use house::{Hospitality, Identity};
@@ -80,13 +80,15 @@ pub fn serve(
     ready: &dyn Fn(),
 ) -> os::Result<()> {
     let flows = Flows::listening(site.stun())?;
-    let house = House::open(site.rendezvous(), hospitality)?;
+    let tallies = [Tally::default(), Tally::default()];
+    let [of_reflector, of_stun] = &tallies;
+    let house = House::open(site.rendezvous(), hospitality, Some(&tallies))?;
     let waker = Waker::new()?;
     let (open, closed) = oneshot::channel();
     thread::scope(|scope| {
-        let stun = scope.spawn(|| speak_stun(site, flows, &waker));
+        let stun = scope.spawn(|| speak_stun(site, flows, of_stun, &waker));
         let introducing = scope.spawn(|| house.run(closed));
-        let reflected = reflect(site, stop, ready);
+        let reflected = reflect(site, of_reflector, stop, ready);
         waker.wake();
         drop(open);
         let spoken = stun.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -106,7 +108,7 @@ pub fn introduce(
     stop: Stop<'_>,
     ready: &dyn Fn(),
 ) -> os::Result<()> {
-    let house = House::open(site.rendezvous(), hospitality)?;
+    let house = House::open(site.rendezvous(), hospitality, None)?;
     let ended = Waker::new()?;
     let (open, closed) = oneshot::channel();
     thread::scope(|scope| {
@@ -125,22 +127,24 @@ pub fn introduce(
     })
 }
 
-fn speak_stun(site: &Site, flows: Flows, waker: &Waker) -> os::Result<()> {
-    let mut server = StunServer::new(site.addresses.clone(), site.stun_ports);
+fn speak_stun(site: &Site, flows: Flows, tally: &Tally, waker: &Waker) -> os::Result<()> {
+    let server = StunServer::new(site.addresses.clone(), site.stun_ports);
+    let mut server = Counted::new(server, tally);
     let mut unheeded = |_: &Fact| {};
     let (station, stop) = (Station::plain(), Stop::Waker(waker));
     let driver = Driver::new(&mut server, station, Control::default(), stop, &mut unheeded);
     driver.with(flows).run().map(drop)
 }
 
-fn reflect(site: &Site, stop: Stop<'_>, ready: &dyn Fn()) -> os::Result<()> {
+fn reflect(site: &Site, tally: &Tally, stop: Stop<'_>, ready: &dyn Fn()) -> os::Result<()> {
     let interfaces = site.addresses.iter().map(|address| link::interface_with(*address));
     let mut station = Station::open(interfaces.collect::<os::Result<Vec<_>>>()?)?;
     let endpoints = site.probes();
     // Before a word is said: a reflector that cannot take probes must not take probers.
     station.claim(&endpoints)?;
     let control = Control::listening(&site.addresses[..1], site.control_port)?;
-    let mut reflector = Reflector::new(endpoints, Limits::default(), entropy::seed()?);
+    let reflector = Reflector::new(endpoints, Limits::default(), entropy::seed()?);
+    let mut reflector = Counted::new(reflector, tally);
     ready();
     let mut unheeded = |_: &Fact| {};
     Driver::new(&mut reflector, station, control, stop, &mut unheeded).run().map(drop)

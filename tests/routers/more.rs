@@ -64,8 +64,8 @@ fn one_address() {
 
 fn one_internal() {
     let network = router();
-    let _reflector =
-        network.serve("a", &["--listen", "203.0.113.10", "--alternate", "203.0.113.11"]);
+    let addresses = ["--listen", "203.0.113.10", "--alternate", "203.0.113.11"];
+    let mut server = network.serve("a", &[&addresses[..], &["--status-every", "1s"]].concat());
     let answer = network.classify(&[&A[..], &["--quick"]].concat());
     assert_eq!(answer.code, Some(0), "{answer:?}");
     let json = answer.json();
@@ -73,6 +73,23 @@ fn one_internal() {
     for id in ["REQ-1", "REQ-7"] {
         assert!(ruling(&json, id).starts_with("undecided: "), "{}", ruling(&json, id));
     }
+    let asked = network.tso_probe("in", &["stun", "203.0.113.10", "--json"]);
+    assert_eq!(Running::start(asked).wait(PATIENCE).code, Some(0));
+    is_said_to_have_served(&mut server);
+}
+
+/// The line a second says what the reflector and the STUN server have done.
+fn is_said_to_have_served(server: &mut Running) {
+    let number = |line: &str, before: &str, after: &str| -> Option<u64> {
+        line.split(before).nth(1)?.split(after).next()?.rsplit(' ').next()?.parse().ok()
+    };
+    let said = server.progress().find(|line| {
+        let segments = number(line, "reflector: 0 connected; 1 came, ", " segments");
+        let answers = number(line, "STUN: 0 connected; ", " answers");
+        segments.is_some_and(|count| count > 20) && answers.is_some_and(|count| count > 0)
+    });
+    let said = said.unwrap();
+    assert!(said.starts_with("rendezvous: 0 connected, 0 waiting, 0 paired; "), "{said}");
 }
 
 fn firewalls() {

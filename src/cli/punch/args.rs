@@ -287,13 +287,13 @@ pub const HELP: &str = "\
 Both ends run it with each other's external endpoint and the same TIME; no server takes part:
   tso-probe punch --peer 198.51.100.7:7000 --local-port 7000 --at next-minute
 
-Or they agree on both over a connection that one of them can make to the other; the end with --via
+Or they agree on both over a connection that one of them can make to the other; the end with --via \
 decides, and each is shown what both saw:
   tso-probe punch --listen-control 0.0.0.0 --local-port 7000
   tso-probe punch --via peer.example.net --local-port 7000 --sync rtt
 
-Or a rendezvous server, a 'tso-probe serve' that both reach, brings them together. It shows where each
-is seen from; the ports to come are foreseen from that. The first prints a code for the other, whose
+Or a rendezvous server, a 'tso-probe serve' that both reach, brings them together. It shows where each \
+is seen from; the ports to come are foreseen from that. The first prints a code for the other, whose \
 words prove to each who the other is:
   tso-probe punch --rendezvous rendezvous.example.net
   tso-probe punch --rendezvous rendezvous.example.net 7-violin-lagoon
