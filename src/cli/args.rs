@@ -231,6 +231,23 @@ pub struct ServeArgs {
     pub verbose: u8,
 }
 
+/// How a command that tries much goes about it and answers.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct Manner {
+    /// Answer in JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Print the schema of the JSON and do nothing else
+    #[arg(long)]
+    pub json_schema: bool,
+    /// Draw randomness from this seed
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Say on stderr what goes on, a line each
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
 /// `lab`'s commands.
 #[derive(Debug, Subcommand)]
 pub enum LabCommand {

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::args::Manner;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::finish::{complain, show};
@@ -36,18 +37,8 @@ pub struct OsTableArgs {
     /// One-way delay between the NATs: 5ms, 1.5s
     #[arg(long, value_name = "TIME", value_parser = parse_delay, default_value = "5ms")]
     pub delay: Duration,
-    /// Answer in JSON
-    #[arg(long)]
-    pub json: bool,
-    /// Print the schema of the JSON and do nothing else
-    #[arg(long)]
-    pub json_schema: bool,
-    /// Draw randomness from this seed
-    #[arg(long, value_name = "N")]
-    pub seed: Option<u64>,
-    /// Say on stderr what goes on, a line each
-    #[arg(short, long, action = clap::ArgAction::Count)]
-    pub verbose: u8,
+    #[command(flatten)]
+    pub manner: Manner,
 }
 
 /// Two hosts that are to meet.
@@ -63,12 +54,12 @@ struct Job {
 /// When the lab cannot be built.
 pub fn os_table(args: &OsTableArgs) -> Result<Exit, Failure> {
     let nat = nat(&args.nat)?;
-    let seed = args.seed.map_or_else(entropy::seed, Ok)?;
+    let seed = args.manner.seed.map_or_else(entropy::seed, Ok)?;
     if !privilege::is_root() {
         privilege::become_root_in_user_namespace()?;
     }
     let signals = Signals::block()?;
-    let progress = Progress::new(args.verbose);
+    let progress = Progress::new(args.manner.verbose);
     let jobs = jobs(seed);
     let work = |job: &Job, stop: Stop<'_>| {
         progress.say(&format!("{} and {}", job.hosts[0].name(), job.hosts[1].name()));
@@ -77,7 +68,7 @@ pub fn os_table(args: &OsTableArgs) -> Result<Exit, Failure> {
     let tried = lab::at_once(&jobs, AT_ONCE, &signals, &work);
     progress.end();
     let pairs: Vec<_> = tried?.into_iter().flatten().flatten().collect();
-    show(&match Form::new(args.json) {
+    show(&match Form::new(args.manner.json) {
         Form::Json => format!("{:#}\n", report::os_table_json(&pairs)),
         Form::Text => report::os_table_text(&pairs, Screen::of_stdout().width),
     });

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::args::Manner;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::finish::{complain, show};
@@ -35,18 +36,8 @@ pub struct PlacementsArgs {
     /// One-way delay between the outermost NATs: 5ms, 1.5s
     #[arg(long, value_name = "TIME", value_parser = parse_delay, default_value = "5ms")]
     pub delay: Duration,
-    /// Answer in JSON
-    #[arg(long)]
-    pub json: bool,
-    /// Print the schema of the JSON and do nothing else
-    #[arg(long)]
-    pub json_schema: bool,
-    /// Draw randomness from this seed
-    #[arg(long, value_name = "N")]
-    pub seed: Option<u64>,
-    /// Say on stderr what goes on, a line each
-    #[arg(short, long, action = clap::ArgAction::Count)]
-    pub verbose: u8,
+    #[command(flatten)]
+    pub manner: Manner,
 }
 
 /// Placements to try.
@@ -83,8 +74,9 @@ impl Placements {
             return Err(Failure::new(error, hint));
         };
         let sites = sites(&nat, row)?;
-        let (trials, delay, seed) = (args.trials, args.delay, args.seed);
-        Ok(Self { sites, trials, delay, seed, form: Form::new(args.json), verbosity: args.verbose })
+        let (trials, delay) = (args.trials, args.delay);
+        let Manner { json, seed, verbose: verbosity, .. } = args.manner;
+        Ok(Self { sites, trials, delay, seed, form: Form::new(json), verbosity })
     }
 }
 

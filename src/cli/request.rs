@@ -243,7 +243,7 @@ impl Request {
             Command::Stun(args) => Self::Stun(Stun::new(args)),
             Command::Punch(args) if args.json_schema => Self::PunchSchema,
             Command::Punch(args) => Self::Punch(Box::new(Punch::new(*args)?)),
-            Command::Timing(args) if args.json_schema => Self::TimingSchema,
+            Command::Timing(args) if args.manner.json_schema => Self::TimingSchema,
             Command::Timing(args) => Self::CrossingWindows(CrossingWindows::new(args)?),
             Command::Analyze(args) if args.json_schema => Self::AnalyzeSchema,
             Command::Analyze(args) => Self::Analyze(Analyze::new(args)),
@@ -256,13 +256,15 @@ impl Request {
             Command::Lab(LabCommand::List { json }) => Self::LabList(Form::new(json)),
             Command::Lab(LabCommand::Run(args)) if args.json_schema => Self::LabRunSchema,
             Command::Lab(LabCommand::Run(args)) => Self::LabRun(Box::new(LabRun::new(*args)?)),
-            Command::Lab(LabCommand::Placements(args)) if args.json_schema => {
+            Command::Lab(LabCommand::Placements(args)) if args.manner.json_schema => {
                 Self::LabPlacementsSchema
             }
             Command::Lab(LabCommand::Placements(args)) => {
                 Self::LabPlacements(Placements::new(&args)?)
             }
-            Command::Lab(LabCommand::OsTable(args)) if args.json_schema => Self::LabOsTableSchema,
+            Command::Lab(LabCommand::OsTable(args)) if args.manner.json_schema => {
+                Self::LabOsTableSchema
+            }
             Command::Lab(LabCommand::OsTable(args)) => Self::LabOsTable(args),
             Command::Lab(LabCommand::Shell(args)) => Self::LabShell(Shell::new(args)),
             Command::Completions { shell } => Self::Completions(shell),

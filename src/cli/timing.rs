@@ -5,6 +5,7 @@ mod with_peer;
 
 use clap::Args;
 
+use super::args::Manner;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::finish::{complain, show};
@@ -54,18 +55,8 @@ pub struct TimingArgs {
     /// the peer sees, and our port]
     #[arg(long, value_name = "HOST[:PORT]", requires = "control")]
     pub stun: Option<StunHost>,
-    /// Answer in JSON
-    #[arg(long)]
-    pub json: bool,
-    /// Print the schema of the JSON and do nothing else
-    #[arg(long)]
-    pub json_schema: bool,
-    /// Draw randomness from this seed
-    #[arg(long, value_name = "N")]
-    pub seed: Option<u64>,
-    /// Say on stderr what goes on, a line each
-    #[arg(short, long, action = clap::ArgAction::Count)]
-    pub verbose: u8,
+    #[command(flatten)]
+    pub manner: Manner,
 }
 
 /// Crossing windows to measure.
@@ -92,7 +83,8 @@ impl CrossingWindows {
     /// # Errors
     /// If they name no NATs, a delay that is too short or too long to sweep, or a peer and no port.
     pub fn new(args: TimingArgs) -> Result<Self, Failure> {
-        let (form, verbosity, seed) = (Form::new(args.json), args.verbose, args.seed);
+        let Manner { json, seed, verbose: verbosity, .. } = args.manner;
+        let form = Form::new(json);
         let listens = args
             .listen_control
             .map(|on| Control::Listen(Endpoint::new(on.address, on.port.unwrap_or(PUNCH_PORT))));
