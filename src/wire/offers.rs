@@ -24,7 +24,7 @@ impl Offers {
         let mut rest = options.octets();
         while let Some((option, behind)) = read_option(rest) {
             rest = behind;
-            let mut set = |is_there: &mut bool| std::mem::replace(is_there, true);
+            let set = |is_there: &mut bool| std::mem::replace(is_there, true);
             let is_again = match option {
                 TcpOption::MaximumSegmentSize(_) => set(&mut has_size),
                 TcpOption::WindowScale(_) => set(&mut offers.scales),

@@ -5,9 +5,8 @@ use serde::Serialize;
 
 use super::ConnectionOutcome;
 use super::case::{Case, Seen};
-use super::{crossing, elsewhere, middle, quota, refusal, rewriting, silence};
+use super::{crossing, elsewhere, middle, proof, quota, refusal, rewriting, silence};
 use crate::tcp::{Opening, Side, Testimony};
-use crate::wire::{Flags, Segment};
 
 /// Why an opening failed, or what is strange about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -193,7 +192,9 @@ fn self_connect(case: &Case<'_>) -> Option<Diagnosed> {
 }
 
 fn unknown(case: &Case<'_>) -> Diagnosed {
-    let because = missing(case).unwrap_or_else(|| fitting(case));
+    let because = aborted(case).or_else(|| missing(case)).unwrap_or_else(|| {
+        format!("the {} packets that were captured fit several causes", case.packets.len())
+    });
     Diagnosed {
         cause: OpeningCause::Unknown,
         side: None,
@@ -231,26 +232,16 @@ fn missing(case: &Case<'_>) -> Option<String> {
     }
 }
 
-fn fitting(case: &Case<'_>) -> String {
-    let side = [Side::A, Side::B].into_iter().find(|side| {
-        let other = side.opposite();
-        let is_abort = |reset: &Segment| {
-            let is_taken =
-                |syn_ack: &Segment| syn_ack.ack == reset.seq && reset.ack == syn_ack.seq + 1;
-            reset.flags.contains(Flags::ACK) && case.syn_acks(other).any(|(_, one)| is_taken(one))
-        };
-        case.resets(*side).any(|(_, reset)| is_abort(reset))
-    });
-    side.map_or_else(
-        || format!("the {} packets that were captured fit several causes", case.packets.len()),
-        |side| {
-            format!(
-                "the reset of {} acknowledges the SYN,ACK: its host had taken that, and its program closed \
-                 the connection at once, or a box on the way did in its name",
-                case.name(side)
-            )
-        },
-    )
+/// Who ended what it had taken, if that is seen.
+fn aborted(case: &Case<'_>) -> Option<String> {
+    let is_abort =
+        |side: &Side| case.resets(*side).any(|(seen, reset)| proof::is_abort(case, seen, reset));
+    let side = [Side::A, Side::B].into_iter().find(is_abort)?;
+    Some(format!(
+        "the reset of {} acknowledges the SYN,ACK: its host had taken that, and its program closed the \
+         connection at once, or a box on the way did in its name",
+        case.name(side)
+    ))
 }
 
 /// The numbers of these frames.
