@@ -35,6 +35,20 @@ pub enum Confidence {
     Likely,
 }
 
+impl Diagnosed {
+    /// Whether people are to be told that it is no more than likely.
+    pub fn is_doubtful(&self) -> bool {
+        self.confidence.is_doubtful_of(self.cause)
+    }
+}
+
+impl Confidence {
+    /// The same of that cause: of an unknown one nothing was claimed.
+    pub fn is_doubtful_of(self, cause: OpeningCause) -> bool {
+        self == Self::Likely && cause != OpeningCause::Unknown
+    }
+}
+
 /// What kept a connection from opening, or made it open strangely; docs/diagnoses.md has a section for
 /// each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
@@ -46,7 +60,8 @@ pub enum OpeningCause {
     SplitHandshake,
     /// It opened, and one of the two SYNs had not crossed.
     HalfCrossed,
-    /// The sender's own host reset the answer: its kernel knows nothing of the SYN.
+    /// The sender's own host reset the answer: its socket had been closed by then, or its kernel knows nothing
+    /// of the SYN; both look alike.
     LocalReset,
     /// An answer acknowledged another SYN, and was reset.
     WrongAck,
@@ -66,7 +81,8 @@ pub enum OpeningCause {
     SynRateLimit,
     /// A SYN,ACK was sent again and again, and not taken.
     SynAckLost,
-    /// The last ACK of three did not arrive.
+    /// The last ACK of three did not arrive, or the other end did not take it, as a listener whose queue is
+    /// full.
     AckLost,
     /// The SYN,ACK came to its receiver's interface, and that went on sending SYNs.
     SynAckIgnored,
@@ -82,7 +98,8 @@ pub enum OpeningCause {
     ResetAfterCrossing,
     /// Every SYN left its end, and died on its way: between which points is known.
     SynLost,
-    /// SYN after SYN, and nothing came back.
+    /// SYN after SYN, and nothing came back: certain where the address is heard otherwise, else the capture may
+    /// lack that direction.
     NoAnswer,
     /// Somebody before the host answers the SYN, and lets the host in later.
     SynProxy,
@@ -198,7 +215,8 @@ fn unknown(case: &Case<'_>) -> Diagnosed {
     Diagnosed {
         cause: OpeningCause::Unknown,
         side: None,
-        confidence: Confidence::Certain,
+        // That several causes fit is no cause.
+        confidence: Confidence::Likely,
         because,
         frames: frames(case.packets.iter()),
         advice:
