@@ -239,6 +239,7 @@ fn diagnoses(connection: &Connection, width: u16) -> String {
     });
     let title = match connection.outcome {
         ConnectionOutcome::Open => "What is strange about it",
+        ConnectionOutcome::Reset => "Why it was reset",
         _ => "Why it did not open",
     };
     titled(title, lines.collect())

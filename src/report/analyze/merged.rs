@@ -114,6 +114,7 @@ fn diagnoses(merged: &Merged, width: u16) -> String {
     });
     let title = match merged.outcome {
         ConnectionOutcome::Open => "What is strange about it",
+        ConnectionOutcome::Reset => "Why it was reset",
         _ => "Why it did not open",
     };
     titled(title, lines.collect())
