@@ -174,6 +174,9 @@ fn filters_leave_the_numbers_as_they_are() {
     assert_eq!(refused["tally"]["connections"], 1);
     assert_eq!(json(&["--port", "6001", &file])["connections"][0]["number"], 1);
     assert_eq!(json(&["--address", "192.0.2.99", &file])["tally"]["connections"], 0);
+    let all = json(&[&file])["tally"]["connections"].clone();
+    assert_eq!(json(&["--address", "0.0.0.0/0", &file])["tally"]["connections"], all);
+    assert_eq!(json(&["--address", "2001:db8::/32", &file])["tally"]["connections"], 0);
     assert_eq!(json(&["--until", "1", &file])["tally"]["connections"], 0);
 }
 

@@ -42,7 +42,52 @@ fn packed_in_several_parts_it_is_one_capture() {
     let output = analyzed("behind.pcap.gz", &[&parts[..], b"no part of it"].concat());
     assert_eq!(answer(&output)["tally"]["connections"], 100);
     assert_eq!(warnings(&output).len(), 1);
-    assert!(warnings(&output)[0].contains("cannot be unpacked"), "{:?}", warnings(&output));
+    let what = "what stands behind the packed capture is not packed";
+    assert!(warnings(&output)[0].contains(what), "{:?}", warnings(&output));
+}
+
+#[test]
+fn a_capture_that_is_damaged_right_behind_its_header_is_one_without_packets() {
+    let mut octets = capture(2);
+    // The first frame claims more octets than any has.
+    octets[32..40].fill(0xff);
+    let output = analyzed("bad.pcap", &octets);
+    assert_eq!(answer(&output)["tally"]["connections"], 0);
+    assert_eq!(warnings(&output).len(), 1);
+    assert!(warnings(&output)[0].contains("nothing behind octet 24"), "{:?}", warnings(&output));
+    let output = analyzed("cut.pcap", &octets[..13]);
+    let complaint = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{complaint}");
+    assert!(complaint.contains("cut short at octet 13"), "{complaint}");
+}
+
+#[test]
+fn what_cannot_be_read_of_a_frame_is_counted_and_named() {
+    let ethernet = |ether_type: [u8; 2], packet: &[u8]| {
+        let frame = [&[0; 12][..], &ether_type, packet].concat();
+        let length = u32::try_from(frame.len()).unwrap();
+        [[1_700_000_000, 0, length, length].map(u32::to_le_bytes).concat(), frame].concat()
+    };
+    let mut header = capture(0);
+    header[20] = 1;
+    let short = [&[0x44, 0, 0, 40, 0, 0, 0, 0, 60, 6][..], &[0; 30]].concat();
+    let options = [60, 0, 0, 0, 0, 0, 0, 0].repeat(9);
+    let many = [&[0x60, 0, 0, 0, 0, 92, 60, 64][..], &[0; 32], &options, &[0; 20]].concat();
+    let frames = [
+        ethernet([8, 0], &short),
+        ethernet([0x86, 0xdd], &many),
+        ethernet([0x88, 0x47], &[0; 40]),
+        ethernet([8, 6], &[0; 28]),
+    ];
+    let output = analyzed("odd.pcap", &[header, frames.concat()].concat());
+    let said = warnings(&output);
+    assert_eq!(
+        (&answer(&output)["captures"][0]["cut"], said.len()),
+        (&Value::from(2), 2),
+        "{said:?}"
+    );
+    assert!(said[0].contains("2 packets skipped: the headers"), "{said:?}");
+    assert!(said[1].contains("1 frame skipped: the packet is behind MPLS"), "{said:?}");
 }
 
 #[test]

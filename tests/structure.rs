@@ -34,7 +34,7 @@ const ORDER: [&str; 19] = [
 const LAST_TIMELESS: &str = "sim";
 
 /// Crates with the one module that imports them.
-const FENCES: [(&str, &str); 25] = [
+const FENCES: [(&str, &str); 26] = [
     ("maud", "report"),
     ("flate2", "os"),
     ("hashbrown", "capture"),
@@ -46,6 +46,7 @@ const FENCES: [(&str, &str); 25] = [
     ("clap", "cli"),
     ("clap_complete", "cli"),
     ("clap_mangen", "cli"),
+    ("ipnetwork", "cli"),
     ("nix", "os"),
     ("pcap", "os"),
     ("pnet", "os"),

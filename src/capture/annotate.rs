@@ -42,6 +42,8 @@ impl Annotator {
                     copy.extend(enhanced(&frame, id, comments.get(&frame.number)));
                     used += length;
                 }
+                // Without its link layer nobody could read it in the copy either.
+                (Next::Nameless, length) => used += length,
                 (Next::Other(length), _) => {
                     used = used.saturating_add(usize::try_from(length).unwrap_or(usize::MAX));
                 }
@@ -134,7 +136,7 @@ mod tests {
             match next {
                 Next::Frame(frame) => frames.push((frame.at, frame.octets.to_vec(), frame.length)),
                 Next::More => break,
-                Next::Other(_) => {}
+                Next::Other(_) | Next::Nameless => {}
                 Next::Broken(flaw) => panic!("{flaw}"),
             }
             from += used;

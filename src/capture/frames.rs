@@ -35,8 +35,10 @@ enum Format {
 pub struct Frame<'a> {
     /// Its number in the file, from 1, as Wireshark counts.
     pub number: u64,
-    /// When, in nanoseconds since 1970; zero if the file does not say.
+    /// When, in nanoseconds since 1970.
     pub at: u64,
+    /// Whether the file says when; else that is the time of the frame before, or zero.
+    pub is_timed: bool,
     /// On which interface of the file, over all its sections, from 0.
     pub interface: u32,
     /// The number of its link layer.
@@ -54,6 +56,8 @@ pub struct Frame<'a> {
 pub enum Next<'a> {
     /// A frame.
     Frame(Frame<'a>),
+    /// A frame whose interface was not described: of what link layer it is, nobody knows.
+    Nameless,
     /// Something else, of so many octets, of which more may follow than were handed in.
     Other(u64),
     /// More octets are needed than were handed in.
@@ -78,6 +82,8 @@ pub enum FlawKind {
     Empty,
     /// It is no capture.
     NotACapture,
+    /// It ends inside its header, after so many octets.
+    HeaderCut(usize),
     /// It is the format of kernel patches of the 1990s, or another dialect.
     Dialect,
     /// It ends inside a frame.
@@ -86,10 +92,10 @@ pub enum FlawKind {
     TooLong(u32),
     /// A block's lengths contradict each other.
     BadBlock,
-    /// A frame names an interface that was not described.
-    NoInterface(u32),
     /// More interfaces are described than any file has.
     TooManyInterfaces,
+    /// Behind the packed capture stands something that is not packed.
+    NotPacked,
     /// Its octets cannot be had, or not be unpacked.
     Unreadable(io::ErrorKind),
 }
@@ -108,6 +114,10 @@ impl Frames {
                 self.count += 1;
                 Next::Frame(Frame { number: self.count, ..frame })
             }
+            Next::Nameless => {
+                self.count += 1;
+                Next::Nameless
+            }
             Next::Broken(flaw) => Next::Broken(Flaw { offset: self.offset, ..flaw }),
             next => next,
         };
@@ -122,16 +132,23 @@ impl Frames {
     pub fn end(&self, left: &[u8]) -> Option<Flaw> {
         let what = match (&self.format, left) {
             (None, []) => FlawKind::Empty,
+            (None, _) if Classic::is_begun(left) => FlawKind::HeaderCut(left.len()),
             (None, _) => FlawKind::NotACapture,
             (Some(_), []) => return None,
+            (Some(Format::Sections(_)), _) if self.is_at_start() => FlawKind::HeaderCut(left.len()),
             (Some(_), _) => FlawKind::CutShort,
         };
         Some(Flaw { offset: self.offset, what })
     }
 
     /// What is wrong with a file of which no more octets can be had.
-    pub const fn fail(&self, why: io::ErrorKind) -> Flaw {
-        Flaw { offset: self.offset, what: FlawKind::Unreadable(why) }
+    pub const fn fail(&self, what: FlawKind) -> Flaw {
+        Flaw { offset: self.offset, what }
+    }
+
+    /// Whether nothing has been read, not even a header.
+    pub const fn is_at_start(&self) -> bool {
+        self.offset == 0
     }
 
     /// The names of the interfaces, in order, where the file has names.
@@ -190,12 +207,15 @@ impl fmt::Display for FlawKind {
         match self {
             Self::Empty => f.write_str("the file is empty"),
             Self::NotACapture => f.write_str("this is neither pcap nor pcapng"),
+            Self::HeaderCut(length) => {
+                write!(f, "the header of the capture is cut short at octet {length}")
+            }
             Self::Dialect => f.write_str("this dialect of pcap is not known"),
             Self::CutShort => f.write_str("the file ends inside a frame"),
             Self::TooLong(length) => write!(f, "a frame claims to have {length} octets"),
             Self::BadBlock => f.write_str("a block's lengths or options make no sense"),
-            Self::NoInterface(id) => write!(f, "interface {id} is not described"),
             Self::TooManyInterfaces => f.write_str("too many interfaces are described"),
+            Self::NotPacked => f.write_str("what stands behind the packed capture is not packed"),
             Self::Unreadable(io::ErrorKind::UnexpectedEof) => {
                 f.write_str("the packed file is cut short")
             }

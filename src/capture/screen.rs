@@ -6,9 +6,8 @@
 //! too many is passed over there. So each may run on a core of its own, and they share no memory.
 
 use std::collections::BTreeMap;
-use std::io;
 
-use super::frames::{Flaw, Frame, Frames, Next};
+use super::frames::{Flaw, FlawKind, Frame, Frames, Next};
 use crate::wire::glance::{self, Glance, RST, SYN, glance};
 
 /// Reads a capture from start to end.
@@ -32,8 +31,14 @@ pub struct Surveyed {
     pub segments: u64,
     /// Fragments that are not the first, which have no ports.
     pub fragments: u64,
-    /// Packets whose headers are cut short or make no sense.
+    /// Packets whose headers are cut short, make no sense or are more than are followed here.
     pub cut: u64,
+    /// Frames whose packet stands behind a header that is not taken off here, such as MPLS's.
+    pub wrapped: u64,
+    /// Frames of which the file does not say when they were captured.
+    pub untimed: u64,
+    /// Frames whose interface is not described, which are not looked at.
+    pub nameless: u64,
     /// The numbers of their link layers, each with how many frames had it.
     pub links: BTreeMap<i32, u64>,
     /// The earliest time of a frame, in nanoseconds since 1970.
@@ -134,6 +139,11 @@ impl Screen {
                     self.take(&frame, batch);
                     used += length;
                 }
+                (Next::Nameless, length) => {
+                    self.surveyed.frames += 1;
+                    self.surveyed.nameless += 1;
+                    used += length;
+                }
                 (Next::Other(length), _) => {
                     used = used.saturating_add(usize::try_from(length).unwrap_or(usize::MAX));
                 }
@@ -151,7 +161,9 @@ impl Screen {
     #[inline]
     pub fn take(&mut self, frame: &Frame<'_>, batch: &mut Batch) {
         self.note(frame);
-        let Some(packet) = frame.link_type().and_then(|link| link.ip_packet(frame.octets)) else {
+        let Some(link) = frame.link_type() else { return };
+        let Some(packet) = link.ip_packet(frame.octets) else {
+            self.surveyed.wrapped += u64::from(link.is_wrapped(frame.octets));
             return;
         };
         let quick = glance::quick(packet);
@@ -186,7 +198,7 @@ impl Screen {
     }
 
     /// No more octets can be had, for that reason.
-    pub fn fail(&mut self, why: io::ErrorKind) {
+    pub fn fail(&mut self, why: FlawKind) {
         self.surveyed.flaw.get_or_insert(self.frames.fail(why));
     }
 
@@ -200,9 +212,9 @@ impl Screen {
         self.surveyed.last
     }
 
-    /// Whether nothing was read.
+    /// Whether nothing was read, not even a header.
     pub const fn is_at_start(&self) -> bool {
-        self.surveyed.frames == 0
+        self.frames.is_at_start() && self.surveyed.frames == 0
     }
 
     /// The file has ended with these octets left over. What was read of it.
@@ -226,6 +238,10 @@ impl Screen {
             self.link = (frame.link, 0);
         }
         self.link.1 += 1;
+        if !frame.is_timed {
+            surveyed.untimed += 1;
+            return;
+        }
         surveyed.first = Some(surveyed.first.map_or(frame.at, |first| first.min(frame.at)));
         surveyed.last = Some(surveyed.last.unwrap_or_default().max(frame.at));
     }

@@ -59,6 +59,7 @@ pub fn frames_of(file: &[u8]) -> Vec<(u64, Stored)> {
                 stored.push((frame.at, Stored { interface, link, inbound, octets, length }));
                 used
             }
+            Next::Nameless => used,
             Next::Other(length) => usize::try_from(length).unwrap_or(usize::MAX),
             Next::More | Next::Broken(_) => return stored,
         };
@@ -82,8 +83,8 @@ fn openings_looked_at(
     let mut decided = Vec::new();
     for ((at, stored), number) in frames.iter().zip(1..) {
         let Stored { interface, link, inbound, length, .. } = *stored;
-        let frame =
-            Frame { number, at: *at, interface, link, inbound, octets: &stored.octets, length };
+        let (at, octets) = (*at, &stored.octets[..]);
+        let frame = Frame { number, at, is_timed: true, interface, link, inbound, octets, length };
         screen.take(&frame, &mut batch);
         openings.take(&mut batch);
         look(&openings);

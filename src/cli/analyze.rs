@@ -138,9 +138,9 @@ pub fn analyze(request: &Analyze) -> Result<Exit, Failure> {
     Ok(if failed { Exit::CouldNotAsk } else { Exit::Answered })
 }
 
-/// Why nothing of a file could be read, if that is so.
+/// Why nothing of a file could be read, not even its header, if that is so.
 fn unreadable(account: &CaptureAccount) -> Option<Failure> {
-    let flaw = account.truncated.as_ref().filter(|_| account.packets == 0)?;
+    let flaw = account.truncated.as_ref().filter(|flaw| flaw.at_octet == 0)?;
     let error = format!("{}: octet {}: {}", account.file, flaw.at_octet, flaw.because);
     Some(Failure::new(error, "name a capture: pcap or pcapng, packed by gzip or not"))
 }

@@ -2,11 +2,11 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use flate2::read::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 use nix::sys::stat::{SFlag, fstat};
 
 use super::{Error, Result};
@@ -14,7 +14,7 @@ use super::{Error, Result};
 /// Octets that come piece by piece.
 pub struct Octets {
     what: String,
-    source: Box<dyn Read + Send>,
+    source: Source,
     /// Whether they come as they come into being: through a pipe, not out of a file.
     is_live: bool,
     /// Room for what is left of one piece, and behind it the next.
@@ -67,6 +67,11 @@ impl Octets {
         self.is_live && self.to < self.buffer.len()
     }
 
+    /// Whether something that is not packed stood behind what was: it is left out.
+    pub const fn has_rubbish(&self) -> bool {
+        matches!(&self.source, Source::Packed(members) if members.has_rubbish)
+    }
+
     /// Puts the next piece behind what is left, which is at most [`ROOM`]; whether there was one. A pipe
     /// gives what it has.
     ///
@@ -106,14 +111,62 @@ fn is_live(source: impl AsFd) -> bool {
     !fstat(source).is_ok_and(|found| kind(found.st_mode) == SFlag::S_IFREG)
 }
 
-/// The octets behind gzip's magic number unpacked, others as they are.
-fn unpacked(mut source: Box<dyn Read + Send>) -> io::Result<Box<dyn Read + Send>> {
-    let mut magic = Vec::with_capacity(2);
-    source.by_ref().take(2).read_to_end(&mut magic)?;
-    let is_packed = magic == [0x1f, 0x8b];
-    let whole = io::Cursor::new(magic).chain(source);
-    Ok(if is_packed { Box::new(MultiGzDecoder::new(whole)) } else { Box::new(whole) })
+/// Where octets come from.
+enum Source {
+    Plain(Box<dyn Read + Send>),
+    Packed(Box<Members>),
 }
+
+impl Read for Source {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(source) => source.read(room),
+            Self::Packed(members) => members.read(room),
+        }
+    }
+}
+
+/// Members of a gzip file, one after the other (RFC 1952 §2.2).
+struct Members {
+    /// The one under way; none once all is read.
+    member: Option<GzDecoder<BufReader<Box<dyn Read + Send>>>>,
+    has_rubbish: bool,
+}
+
+impl Read for Members {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        while let Some(member) = &mut self.member {
+            let length = member.read(room)?;
+            if length > 0 {
+                return Ok(length);
+            }
+            // Left as it is if this fails, so that it is tried again.
+            let behind = member.get_mut().fill_buf()?;
+            let is_member = behind.iter().zip(&MAGIC).all(|(found, magic)| found == magic);
+            self.has_rubbish = !is_member;
+            let goes_on = is_member && !behind.is_empty();
+            let spent = self.member.take().filter(|_| goes_on);
+            self.member = spent.map(|member| GzDecoder::new(member.into_inner()));
+        }
+        Ok(0)
+    }
+}
+
+/// The octets behind gzip's magic number unpacked, others as they are.
+fn unpacked(mut source: Box<dyn Read + Send>) -> io::Result<Source> {
+    let mut magic = Vec::with_capacity(MAGIC.len());
+    source.by_ref().take(MAGIC.len() as u64).read_to_end(&mut magic)?;
+    let is_packed = magic == MAGIC;
+    let whole: Box<dyn Read + Send> = Box::new(io::Cursor::new(magic).chain(source));
+    if !is_packed {
+        return Ok(Source::Plain(whole));
+    }
+    let member = Some(GzDecoder::new(BufReader::with_capacity(PIECE, whole)));
+    Ok(Source::Packed(Box::new(Members { member, has_rubbish: false })))
+}
+
+/// How gzip begins.
+const MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// What is left of a piece is less than the longest frame.
 pub const ROOM: usize = (1 << 20) + (1 << 12);

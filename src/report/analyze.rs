@@ -26,7 +26,7 @@ use super::picture::picture;
 use super::punch::{name, opening_in_words};
 use super::table::{plain, text_of, titled, wrapped};
 use super::words::word;
-use crate::verdict::{Confidence, Connection, ConnectionOutcome, Diagnosed, Merged, SeenAt, Tally};
+use crate::verdict::{Connection, ConnectionOutcome, Diagnosed, Merged, SeenAt, Tally};
 
 /// The schema's name; the number rises with every change that a reader may trip over.
 const SCHEMA: &str = "tso-probe/analyze/1";
@@ -224,10 +224,7 @@ pub fn connection_text(connection: &Connection, width: u16) -> String {
 
 fn diagnoses(connection: &Connection, width: u16) -> String {
     let lines = connection.diagnosis.iter().flat_map(|found| {
-        let sure = match found.confidence {
-            Confidence::Certain => "",
-            Confidence::Likely => ", likely",
-        };
+        let sure = if found.is_doubtful() { ", likely" } else { "" };
         let by = frames(found, 12);
         let what = format!(
             "- {}{}{sure} (frames {by}): {}.",
@@ -242,6 +239,7 @@ fn diagnoses(connection: &Connection, width: u16) -> String {
     });
     let title = match connection.outcome {
         ConnectionOutcome::Open => "What is strange about it",
+        ConnectionOutcome::Reset => "Why it was reset",
         _ => "Why it did not open",
     };
     titled(title, lines.collect())

@@ -5,6 +5,7 @@ mod cause;
 mod crossing;
 mod elsewhere;
 mod middle;
+mod proof;
 mod quota;
 mod refusal;
 mod rewriting;
@@ -16,6 +17,8 @@ use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
 pub(super) use refusal::sure;
+
+use proof::Proof;
 
 pub use cause::{Confidence, Diagnosed, OpeningCause};
 pub use schedule::Stack;
@@ -131,6 +134,7 @@ pub fn explain(opening: &capture::Opening, number: u64, capture: usize) -> Conne
 pub(super) fn explain_case(case: &Case<'_>, number: u64, capture: usize) -> Connection {
     let opening = case.opening;
     let testimony = onlooker(&case.passed(), opening.a, opening.b, case.post);
+    let (testimony, proof) = proof::proven(case, testimony);
     let outcome = outcome(case, &testimony);
     let diagnosis = cause::diagnosis(case, &testimony, outcome);
     Connection {
@@ -146,7 +150,7 @@ pub(super) fn explain_case(case: &Case<'_>, number: u64, capture: usize) -> Conn
         attempts: case.attempts(Side::A).max(1),
         stack: Stack::of(case),
         states: states(&testimony),
-        unknown: unknown(case, &testimony, outcome),
+        unknown: unknown(case, &testimony, proof, outcome),
         diagnosis,
         trace: case.lines(),
         left_out: opening.left_out,
@@ -158,17 +162,23 @@ fn in_a_line<S: Serializer>(packet: &Packet, serializer: S) -> Result<S::Ok, S::
     serializer.collect_str(packet)
 }
 
-/// Silence is an outcome only once an answer is overdue.
+/// Silence is an outcome only once an answer is overdue; a reset of an answer to a SYN that was not captured
+/// is none.
 fn outcome(case: &Case<'_>, testimony: &Testimony) -> ConnectionOutcome {
     match testimony.outcome {
         Outcome::Open => ConnectionOutcome::Open,
         Outcome::Refused => ConnectionOutcome::Refused,
         Outcome::Reset => ConnectionOutcome::Reset,
         Outcome::Failed => ConnectionOutcome::Failed,
-        Outcome::TimedOut if refusal::local_reset(case).is_some() => ConnectionOutcome::Refused,
+        Outcome::TimedOut if is_reset(case) => ConnectionOutcome::Refused,
         Outcome::TimedOut if case.is_overdue() => ConnectionOutcome::TimedOut,
         Outcome::TimedOut => ConnectionOutcome::Unfinished,
     }
+}
+
+/// Whether the SYN,ACK was reset by the host that it went to.
+fn is_reset(case: &Case<'_>) -> bool {
+    refusal::local_reset(case).is_some() || proof::is_answer_reset(case)
 }
 
 fn states(testimony: &Testimony) -> Vec<StateChange> {
@@ -183,9 +193,18 @@ fn states(testimony: &Testimony) -> Vec<StateChange> {
 }
 
 /// What an onlooker at that point cannot know, in prose.
-fn unknown(case: &Case<'_>, testimony: &Testimony, outcome: ConnectionOutcome) -> Vec<String> {
+fn unknown(
+    case: &Case<'_>,
+    testimony: &Testimony,
+    proof: Option<Proof>,
+    outcome: ConnectionOutcome,
+) -> Vec<String> {
     let mut unknown = Vec::new();
+    let shown = proof.and_then(|proof| proof.open);
     let reached = |side| {
+        if shown == Some(side) {
+            return true;
+        }
         let last = testimony.states.iter().rev().find(|step| step.side == side);
         last.is_some_and(|step| step.to == crate::tcp::State::Established)
     };
@@ -204,6 +223,11 @@ fn unknown(case: &Case<'_>, testimony: &Testimony, outcome: ConnectionOutcome) -
             "whether the SYN of {} crossed as well",
             case.name(crossed_syn.opposite())
         )),
+        Opening::Unknown if shown.is_some() => unknown.push(
+            "how it opened, and when its ends changed state: not all of its SYNs and their answers are in \
+             the capture"
+                .to_owned(),
+        ),
         _ => {}
     }
     if outcome == ConnectionOutcome::Unfinished && case.opening.ending == Ending::CaptureEnded {

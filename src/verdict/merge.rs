@@ -255,6 +255,7 @@ fn testimony(points: &[Point<'_>], alone: &[Connection]) -> Testimony {
         let (one, other) = (one?, other?);
         match (one, other) {
             (Opening::None, known) | (known, Opening::None) => Some(known),
+            (Opening::Unknown, known) | (known, Opening::Unknown) => Some(known),
             _ => one.agrees_with(other).then(|| one.and(other)),
         }
     });

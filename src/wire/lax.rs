@@ -31,15 +31,13 @@ fn segment(octets: &[u8], seen: Seen, whole: usize) -> Packet {
     let captured = tcp.get(header..).unwrap_or_default();
     let mut octets_of_payload = captured[..captured.len().min(payload)].to_vec();
     octets_of_payload.resize(payload, 0);
-    let options = tcp.get(20..header.min(tcp.len())).unwrap_or_default();
-    let whole_words = options.len() / 4 * 4;
     let segment = Segment {
         seq: Seq(four(tcp, 4)),
         ack: Seq(four(tcp, 8)),
         flags: Flags::from_bits(u16::from_be_bytes([tcp[12], tcp[13]])),
         window: two(tcp, 14),
         urgent: two(tcp, 18),
-        options: Options::from_octets(&options[..whole_words]).unwrap_or_default(),
+        options: options_as_captured(tcp),
         payload: octets_of_payload,
         ..Segment::default()
     };
@@ -54,6 +52,14 @@ fn segment(octets: &[u8], seen: Seen, whole: usize) -> Packet {
         },
         _ => Packet { ttl: octets[7], traffic_class: (two(octets, 0) >> 4 & 0xff) as u8, ..packet },
     }
+}
+
+/// The options of what begins with a TCP header, up to its flags at least: the words that were captured
+/// of them.
+pub fn options_as_captured(tcp: &[u8]) -> Options {
+    let header = usize::from(tcp[12] >> 4) * 4;
+    let options = tcp.get(20..header.min(tcp.len())).unwrap_or_default();
+    Options::from_octets(&options[..options.len() / 4 * 4]).unwrap_or_default()
 }
 
 /// Where the packet says that it ends; none where it leaves that to the interface.

@@ -63,6 +63,27 @@ impl LinkType {
     }
 }
 
+impl LinkType {
+    /// Whether the packet in a frame is behind a header that is not taken off here.
+    pub fn is_wrapped(self, frame: &[u8]) -> bool {
+        let ether_type = match self {
+            Self::Ethernet => ether_type(frame, 12),
+            Self::Cooked => ether_type(frame, 14),
+            Self::Cooked2 => number(frame, 0),
+            Self::Loopback | Self::Pppoe | Self::Ip => None,
+        };
+        ether_type.is_some_and(|ether_type| WRAPPERS.contains(&ether_type))
+    }
+}
+
+/// The EtherType behind VLAN tags.
+fn ether_type(frame: &[u8], offset: usize) -> Option<u16> {
+    match number(frame, offset)? {
+        VLAN | VLAN_OUTER | VLAN_OUTER_OLD => ether_type(frame, offset + 4),
+        ether_type => Some(ether_type),
+    }
+}
+
 /// An IP packet without what fills up a short Ethernet frame: the packet says how long it is.
 pub fn without_padding(packet: &[u8]) -> Option<&[u8]> {
     let length = match packet.first()? >> 4 {
@@ -128,6 +149,9 @@ const VLAN_OUTER: u16 = 0x88a8;
 /// Before IEEE 802.1ad gave it a number, vendors took this one.
 const VLAN_OUTER_OLD: u16 = 0x9100;
 const PPPOE_SESSION: u16 = 0x8864;
+/// MPLS, with one receiver and with several (RFC 5332 §3), MACsec, a provider's backbone bridge (IEEE
+/// 802.1ah), and service function chains (RFC 8300 §3).
+const WRAPPERS: [u16; 5] = [0x8847, 0x8848, 0x88e5, 0x88e7, 0x894f];
 const PPP_IPV4: u16 = 0x0021;
 const PPP_IPV6: u16 = 0x0057;
 
@@ -175,6 +199,17 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_behind_another_header_is_known_to() {
+        let labelled = [&[0; 12][..], &[0x88, 0x47, 0, 0, 0x11, 64], &PACKET].concat();
+        let tagged = [&[0; 12][..], &[0x81, 0, 0, 5, 0x88, 0x47, 0, 0, 0x11, 64], &PACKET].concat();
+        for frame in [&labelled, &tagged] {
+            assert_eq!(LinkType::Ethernet.ip_packet(frame), None);
+            assert!(LinkType::Ethernet.is_wrapped(frame));
+        }
+        assert!(!LinkType::Ethernet.is_wrapped(&[&[0; 12][..], &[8, 6], &[0; 28]].concat()));
+    }
+
+    #[test]
     fn a_cooked_frame_says_which_way_it_went() {
         let (came, left) = ([0; 16], [&[0, 4][..], &[0; 14]].concat());
         assert_eq!(LinkType::Cooked.inbound(&came), Some(true));
@@ -197,7 +232,8 @@ mod tests {
         for length in 0..whole.len() {
             for number in [0, 1, 12, 51, 113, 276] {
                 let link = LinkType::from_number(number).expect("a number that is known");
-                let _ = (link.ip_packet(&whole[..length]), link.inbound(&whole[..length]));
+                let cut = &whole[..length];
+                let _ = (link.ip_packet(cut), link.inbound(cut), link.is_wrapped(cut));
             }
         }
     }

@@ -10,6 +10,7 @@ pub mod glance;
 mod icmp;
 mod lax;
 pub mod link;
+mod offers;
 mod printable;
 mod segment;
 pub mod stun;
@@ -20,7 +21,8 @@ use std::sync::Arc;
 
 pub use codec::{DecodeError, Layer, decode, encode, ipv4_checksums_hold};
 pub use icmp::{Icmp, Quote};
-pub use lax::decode_lax;
+pub use lax::{decode_lax, options_as_captured};
+pub use offers::Offers;
 pub use printable::printable;
 pub use segment::{Flags, Options, Segment, Seq, TcpOption};
 pub use text::ParseError;

@@ -288,7 +288,7 @@ impl fmt::Debug for Options {
     }
 }
 
-fn read_option(octets: &[u8]) -> Option<(TcpOption, &[u8])> {
+pub(super) fn read_option(octets: &[u8]) -> Option<(TcpOption, &[u8])> {
     match octets {
         [] | [0, ..] => None,
         [1, rest @ ..] => Some((TcpOption::Nop, rest)),

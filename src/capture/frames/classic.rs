@@ -30,6 +30,11 @@ impl Classic {
         }
     }
 
+    /// Whether these are the first octets of a header.
+    pub fn is_begun(octets: &[u8]) -> bool {
+        octets.len() < HEADER && MAGICS.iter().any(|magic| octets.starts_with(magic))
+    }
+
     #[inline]
     pub fn next<'a>(&self, octets: &'a [u8]) -> (Next<'a>, usize) {
         if let Some(claimed) = self.claimed(octets).filter(|claimed| *claimed > LONGEST_FRAME) {
@@ -55,6 +60,7 @@ impl Classic {
         Frame {
             number: 0,
             at,
+            is_timed: true,
             interface: 0,
             link: self.link,
             inbound: None,
@@ -63,3 +69,12 @@ impl Classic {
         }
     }
 }
+
+/// How long a file's header is, and how it begins: in two byte orders, for microseconds and nanoseconds.
+const HEADER: usize = 24;
+const MAGICS: [[u8; 4]; 4] = [
+    [0xa1, 0xb2, 0xc3, 0xd4],
+    [0xd4, 0xc3, 0xb2, 0xa1],
+    [0xa1, 0xb2, 0x3c, 0x4d],
+    [0x4d, 0x3c, 0xb2, 0xa1],
+];

@@ -3,7 +3,7 @@
 use pcap_parser::nom;
 use pcap_parser::pcapng::{
     Block, EnhancedPacketBlock, InterfaceDescriptionBlock, OptionCode, PcapNGOption,
-    SimplePacketBlock, parse_block_be, parse_block_le,
+    SimplePacketBlock, parse_block_be, parse_block_le, parse_option_be, parse_option_le,
 };
 
 use super::super::write::{FLAGS, INBOUND, OUTBOUND};
@@ -18,6 +18,8 @@ pub struct Sections {
     /// Those of the sections before it.
     earlier: usize,
     names: Vec<String>,
+    /// The time of the last frame that had one.
+    last: u64,
 }
 
 #[derive(Debug)]
@@ -41,7 +43,9 @@ impl Sections {
         if head.length > LONGEST_FRAME {
             // A long block that is no frame, such as one of secrets, need not be in memory.
             return match head.kind {
-                SECTION | INTERFACE | SIMPLE | ENHANCED => broken(FlawKind::TooLong(head.length)),
+                SECTION | INTERFACE | OLD | SIMPLE | ENHANCED => {
+                    broken(FlawKind::TooLong(head.length))
+                }
                 _ => (Next::Other(head.length.into()), 0),
             };
         }
@@ -54,14 +58,23 @@ impl Sections {
 
     /// Type and length of the block that starts here.
     fn head(&mut self, octets: &[u8]) -> Option<Head> {
-        let word = |at: usize| octets.get(at..at + 4)?.try_into().ok();
-        let kind = word(0)?;
-        if kind == [0x0a, 0x0d, 0x0d, 0x0a] {
+        if octets.starts_with(&[0x0a, 0x0d, 0x0d, 0x0a]) {
             // The byte order may change with each section.
-            self.big_endian = word(8)? == [0x1a, 0x2b, 0x3c, 0x4d];
+            self.big_endian = octets.get(8..12)? == [0x1a, 0x2b, 0x3c, 0x4d];
         }
-        let read = if self.big_endian { u32::from_be_bytes } else { u32::from_le_bytes };
-        Some(Head { kind: read(kind), length: read(word(4)?) })
+        Some(Head { kind: self.word(octets, 0)?, length: self.word(octets, 4)? })
+    }
+
+    /// Four octets in the byte order of the section.
+    fn word(&self, octets: &[u8], at: usize) -> Option<u32> {
+        let four = octets.get(at..at + 4)?.try_into().ok()?;
+        Some(if self.big_endian { u32::from_be_bytes(four) } else { u32::from_le_bytes(four) })
+    }
+
+    /// Two of them.
+    fn half(&self, octets: &[u8], at: usize) -> Option<u16> {
+        let two = octets.get(at..at + 2)?.try_into().ok()?;
+        Some(if self.big_endian { u16::from_be_bytes(two) } else { u16::from_le_bytes(two) })
     }
 
     fn block<'a>(&mut self, octets: &'a [u8]) -> Next<'a> {
@@ -84,6 +97,9 @@ impl Sections {
             }
             Ok((_, Block::EnhancedPacket(block))) => self.enhanced(&block),
             Ok((_, Block::SimplePacket(block))) => self.simple(&block),
+            Ok((_, Block::Unknown(block))) if self.word(octets, 0) == Some(OLD) => {
+                self.old(block.data).unwrap_or(broken(FlawKind::BadBlock).0)
+            }
             Ok(_) => Next::Other(length),
             Err(nom::Err::Incomplete(_) | nom::Err::Error(_) | nom::Err::Failure(_)) => {
                 broken(FlawKind::BadBlock).0
@@ -91,38 +107,61 @@ impl Sections {
         }
     }
 
-    fn enhanced<'a>(&self, block: &EnhancedPacketBlock<'a>) -> Next<'a> {
-        let number = block.if_id as usize;
-        let Some(interface) = self.interfaces.get(number) else {
-            return broken(FlawKind::NoInterface(block.if_id)).0;
-        };
+    fn enhanced<'a>(&mut self, block: &EnhancedPacketBlock<'a>) -> Next<'a> {
         let kept = (block.caplen as usize).min(block.data.len());
-        Next::Frame(Frame {
-            number: 0,
-            at: interface.nanos(block.ts_high, block.ts_low),
-            interface: self.overall(number),
-            link: interface.link,
-            inbound: inbound(&block.options, self.big_endian),
-            octets: &block.data[..kept],
-            length: (block.origlen as usize).max(kept),
-        })
+        let stamp = (block.ts_high, block.ts_low);
+        let inbound = inbound(&block.options, self.big_endian);
+        self.frame(block.if_id as usize, Some(stamp), &block.data[..kept], block.origlen, inbound)
+    }
+
+    /// What came before the enhanced block, with a shorter number of the interface and a count of drops
+    /// (appendix A of the draft). None if its lengths make no sense.
+    fn old<'a>(&mut self, data: &'a [u8]) -> Option<Next<'a>> {
+        let word = |at: usize| self.word(data, at);
+        let number = self.half(data, 0)?;
+        let (stamp, kept, whole) = ((word(4)?, word(8)?), word(12)? as usize, word(16)?);
+        let octets = data.get(20..20 + kept)?;
+        let mut rest = data.get(20 + kept.next_multiple_of(4)..).unwrap_or_default();
+        let mut options = Vec::new();
+        let parse = if self.big_endian { parse_option_be::<()> } else { parse_option_le };
+        while let Ok((behind, option)) = parse(rest) {
+            options.push(option);
+            rest = behind;
+        }
+        let inbound = inbound(&options, self.big_endian);
+        Some(self.frame(number.into(), Some(stamp), octets, whole, inbound))
     }
 
     /// A packet of the first interface, of which nothing is told but its length.
-    fn simple<'a>(&self, block: &SimplePacketBlock<'a>) -> Next<'a> {
-        let Some(interface) = self.interfaces.first() else {
-            return broken(FlawKind::NoInterface(0)).0;
-        };
-        let snapshot = if interface.snapshot == 0 { u32::MAX } else { interface.snapshot };
+    fn simple<'a>(&mut self, block: &SimplePacketBlock<'a>) -> Next<'a> {
+        let snapshot = self.interfaces.first().map_or(0, |interface| interface.snapshot);
+        let snapshot = if snapshot == 0 { u32::MAX } else { snapshot };
         let kept = (block.origlen.min(snapshot) as usize).min(block.data.len());
+        self.frame(0, None, &block.data[..kept], block.origlen, None)
+    }
+
+    fn frame<'a>(
+        &mut self,
+        number: usize,
+        stamp: Option<(u32, u32)>,
+        octets: &'a [u8],
+        whole: u32,
+        inbound: Option<bool>,
+    ) -> Next<'a> {
+        let Some(interface) = self.interfaces.get(number) else { return Next::Nameless };
+        let link = interface.link;
+        if let Some((high, low)) = stamp {
+            self.last = interface.nanos(high, low);
+        }
         Next::Frame(Frame {
             number: 0,
-            at: 0,
-            interface: self.overall(0),
-            link: interface.link,
-            inbound: None,
-            octets: &block.data[..kept],
-            length: (block.origlen as usize).max(kept),
+            at: self.last,
+            is_timed: stamp.is_some(),
+            interface: self.overall(number),
+            link,
+            inbound,
+            octets,
+            length: (whole as usize).max(octets.len()),
         })
     }
 
@@ -177,6 +216,7 @@ fn inbound(options: &[PcapNGOption<'_>], big_endian: bool) -> Option<bool> {
 
 const SECTION: u32 = 0x0a0d_0d0a;
 const INTERFACE: u32 = 1;
+const OLD: u32 = 2;
 const SIMPLE: u32 = 3;
 const ENHANCED: u32 = 6;
 

@@ -2,7 +2,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::capture::{Evidence, write};
+use crate::capture::{Batch, Evidence, Screen, write};
 
 /// The frames of a file, handed in so many octets at a time, and what was wrong with it.
 fn frames(octets: &[u8], step: usize) -> (Vec<(u64, Vec<u8>)>, Option<Flaw>) {
@@ -13,6 +13,7 @@ fn frames(octets: &[u8], step: usize) -> (Vec<(u64, Vec<u8>)>, Option<Flaw>) {
         from += used;
         match next {
             Next::Frame(frame) => all.push((frame.at, frame.octets.to_vec())),
+            Next::Nameless => all.push((0, Vec::new())),
             Next::Other(length) => from += usize::try_from(length).expect("small") - used,
             Next::Broken(flaw) => return (all, Some(flaw)),
             Next::More if to == octets.len() => return (all, reader.end(&octets[from.min(to)..])),
@@ -99,6 +100,82 @@ fn sections_may_follow_each_other_in_different_byte_orders() {
     assert_eq!(flaw, None);
     let at: Vec<_> = read.iter().map(|(at, _)| *at).collect();
     assert_eq!(at, [1_000_000_000, 101_048_576_000]);
+}
+
+/// A block of pcapng, in the byte order of this file's other parts.
+fn block(kind: u32, body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(body.len()).expect("short") + 12;
+    [&kind.to_le_bytes()[..], &length.to_le_bytes(), body, &length.to_le_bytes()].concat()
+}
+
+fn words(words: &[u32]) -> Vec<u8> {
+    words.iter().flat_map(|word| word.to_le_bytes()).collect()
+}
+
+/// A section with one interface, in microseconds.
+fn one_interface() -> Vec<u8> {
+    let header = [words(&[0x1a2b_3c4d, 1]), vec![0xff; 8]].concat();
+    [block(0x0a0d_0d0a, &header), block(1, &words(&[101, 0]))].concat()
+}
+
+#[test]
+fn packets_of_old_blocks_have_a_time_and_a_direction() {
+    // Interface 0, two drops, a time, four octets of five, then the flags of what left.
+    let body =
+        [words(&[2 << 16, 0, 3_000_000, 4, 5]), b"abcd".to_vec(), vec![2, 0, 4, 0, 2, 0, 0, 0]];
+    let file = [one_interface(), block(2, &body.concat())].concat();
+    let mut reader = Frames::default();
+    let mut rest = &file[..];
+    let frame = loop {
+        match reader.next(rest) {
+            (Next::Frame(frame), _) => break frame,
+            (next, used) => {
+                assert!(matches!(next, Next::Other(_)), "{next:?}");
+                rest = &rest[used..];
+            }
+        }
+    };
+    assert_eq!(
+        (frame.number, frame.at, frame.octets, frame.length),
+        (1, 3_000_000_000, &b"abcd"[..], 5)
+    );
+    assert_eq!((frame.interface, frame.link, frame.inbound), (0, 101, Some(false)));
+    // One that claims more than it has.
+    let bad = [one_interface(), block(2, &words(&[0, 0, 0, 9, 9, 0]))].concat();
+    assert_eq!(frames(&bad, 1000).1.map(|flaw| flaw.what), Some(FlawKind::BadBlock));
+}
+
+#[test]
+fn a_packet_without_a_time_is_as_late_as_the_one_before_and_one_without_an_interface_is_counted() {
+    let simple = block(3, &[words(&[3]), b"xyz\0".to_vec()].concat());
+    let enhanced =
+        |interface| block(6, &[words(&[interface, 0, 7_000_000, 4, 4]), b"abcd".to_vec()].concat());
+    let file = [one_interface(), simple.clone(), enhanced(0), enhanced(9), simple].concat();
+    let (read, flaw) = frames(&file, 5);
+    let at: Vec<_> = read.iter().map(|(at, octets)| (*at, &octets[..])).collect();
+    let expected: [(u64, &[u8]); 4] =
+        [(0, b"xyz"), (7_000_000_000, b"abcd"), (0, b""), (7_000_000_000, b"xyz")];
+    assert_eq!((&at[..], flaw), (&expected[..], None));
+    let mut screen = Screen::new();
+    screen.read(&file, &mut Batch::default());
+    let surveyed = screen.end(&[]);
+    assert_eq!((surveyed.frames, surveyed.untimed, surveyed.nameless), (4, 2, 1));
+    assert_eq!((surveyed.first, surveyed.last), (Some(7_000_000_000), Some(7_000_000_000)));
+}
+
+#[test]
+fn a_header_that_is_cut_says_where() {
+    let file = classic(false, 0xa1b2_c3d4, &[]);
+    for kept in [4, 13, 23] {
+        let flaw = frames(&file[..kept], 7).1.expect("cut");
+        let expected = format!("octet 0: the header of the capture is cut short at octet {kept}");
+        assert_eq!(flaw.to_string(), expected);
+    }
+    assert_eq!(frames(&file, 7).1, None);
+    assert_eq!(
+        frames(&one_interface()[..20], 7).1.map(|flaw| flaw.what),
+        Some(FlawKind::HeaderCut(20))
+    );
 }
 
 proptest! {

@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 
 use crate::capture::screen::Item;
 use crate::wire::glance::{self, ACK, FIN, Glance, RST, SYN, Segment};
-use crate::wire::{self, DecodeError, Icmp, Packet, Seq};
+use crate::wire::{self, DecodeError, Icmp, Offers, Packet, Seq, options_as_captured};
 
 /// A packet of an opening: its headers, as they were captured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,34 +119,18 @@ impl Kept {
         self.tcp().get(14..16).is_some_and(|window| window == [0, 0])
     }
 
+    /// What it offers or takes up, if it is a SYN or a SYN,ACK; what was cut off is nothing odd.
     pub(super) fn offers(&self) -> Offers {
-        let mut offers = Offers::default();
-        let mut rest = self.tcp().get(20..).unwrap_or_default();
-        while let [kind, length, ..] = *rest {
-            let length = match kind {
-                0 => break,
-                1 => 1,
-                _ => usize::from(length),
-            };
-            let Some((option, behind)) = rest.split_at_checked(length.max(1)) else { break };
-            match *option {
-                [3, ..] => offers.scales = true,
-                [4, ..] => offers.sack = true,
-                [8, _, a, b, c, d, e, f, g, h] => {
-                    let [value, echo] = [[a, b, c, d], [e, f, g, h]].map(u32::from_be_bytes);
-                    offers.clock = Some((value, echo));
-                }
-                _ => {}
-            }
-            rest = behind;
-        }
-        offers
+        let Glance::Tcp(seen) = glance::glance(&self.headers) else { return Offers::default() };
+        let offers = Offers::of(&options_as_captured(&self.headers[seen.tcp..]));
+        let is_whole = seen.headers(&self.headers) <= self.headers.len();
+        Offers { is_odd: offers.is_odd && is_whole, ..offers }
     }
 
     /// Its TCP header.
     fn tcp(&self) -> &[u8] {
         match glance::glance(&self.headers) {
-            glance::Glance::Tcp(seen) => &self.headers[seen.tcp..],
+            Glance::Tcp(seen) => &self.headers[seen.tcp..],
             _ => &[],
         }
     }
@@ -155,15 +139,6 @@ impl Kept {
     pub(super) const fn is_of_use(&self) -> bool {
         self.flags & (SYN | RST) == 0 && (self.payload > 0 || self.flags & FIN != 0)
     }
-}
-
-/// What a SYN or SYN,ACK offers.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Offers {
-    /// TSval and TSecr.
-    pub clock: Option<(u32, u32)>,
-    pub scales: bool,
-    pub sack: bool,
 }
 
 /// How many octets follow the TCP header, by the packet's own word.

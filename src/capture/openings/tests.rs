@@ -59,6 +59,29 @@ fn one_whose_syn_was_sent_again_is_plain_and_one_whose_syn_was_captured_twice_is
 }
 
 #[test]
+fn a_handshake_with_options_that_no_host_sends_is_not_plain() {
+    let with = |syn: &str, syn_ack: &str| {
+        let line = |from, to, what: &str, options: &str| {
+            (0, format!("{from} > {to} {what} win 65535 <{options}> ttl 60 id 1"))
+        };
+        let packets = [
+            line(A, B, "S 100:100(0)", syn),
+            line(B, A, "S. 300:300(0) ack 101", syn_ack),
+            line(A, B, ". 101:101(0) ack 301", ""),
+        ];
+        openings_of(&packets)[0].is_plain()
+    };
+    let usual = "mss 1460,sackOK,TS val 1 ecr 0,nop,wscale 7";
+    assert!(with(usual, usual) && with(usual, "mss 1460"));
+    // An option of which nothing depends.
+    assert!(with("0x1e040001", ""));
+    // Timestamps of 14 octets, MSS twice, and a list that breaks off.
+    for odd in ["0x080e0000000100000000000000000101", "0x02040500020405dc", "0x01010108"] {
+        assert!(!with(usual, odd) && !with(odd, "mss 1460"), "{odd}");
+    }
+}
+
+#[test]
 fn data_of_a_connection_that_stands_is_passed_over() {
     let mut packets = handshake();
     packets.push((25, line(B, A, "P. 301:401(100) ack 101")));

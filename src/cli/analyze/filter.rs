@@ -1,8 +1,7 @@
 //! Which connections are asked for.
 
-use std::net::IpAddr;
-
 use clap::{Args, ValueEnum};
+use ipnetwork::IpNetwork;
 
 use crate::capture::Opening;
 use crate::verdict::{Connection, ConnectionOutcome};
@@ -10,9 +9,10 @@ use crate::verdict::{Connection, ConnectionOutcome};
 /// Which connections.
 #[derive(Args, Debug)]
 pub struct FilterArgs {
-    /// Only connections of this address, at either end; may be given several times
-    #[arg(long, value_name = "ADDR")]
-    pub address: Vec<IpAddr>,
+    /// Only connections of this address, or of one with this prefix (192.0.2.0/24, 2001:db8::/32), at
+    /// either end; may be given several times
+    #[arg(long, value_name = "ADDR[/LENGTH]")]
+    pub address: Vec<IpNetwork>,
     /// Only connections of this port, at either end; may be given several times
     #[arg(long, value_name = "PORT")]
     pub port: Vec<u16>,
@@ -42,7 +42,7 @@ pub enum OutcomeName {
 /// Which connections; an empty list is no restriction.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Filter {
-    addresses: Vec<IpAddr>,
+    networks: Vec<IpNetwork>,
     ports: Vec<u16>,
     outcomes: Vec<ConnectionOutcome>,
     since: Option<f64>,
@@ -52,7 +52,7 @@ pub struct Filter {
 impl Filter {
     pub fn new(args: FilterArgs) -> Self {
         Self {
-            addresses: args.address,
+            networks: args.address,
             ports: args.port,
             outcomes: args.outcome.into_iter().map(Into::into).collect(),
             since: args.since,
@@ -63,9 +63,10 @@ impl Filter {
     /// Whether its ends and its beginning are asked for, which is known before anything else.
     pub fn may_pass(&self, opening: &Opening) -> bool {
         let ends = [opening.a, opening.b];
-        let has_address = ends.iter().any(|end| self.addresses.contains(&end.ip()));
+        let has_address =
+            ends.iter().any(|end| self.networks.iter().any(|network| network.contains(end.ip())));
         let has_port = ends.iter().any(|end| self.ports.contains(&end.port()));
-        (self.addresses.is_empty() || has_address)
+        (self.networks.is_empty() || has_address)
             && (self.ports.is_empty() || has_port)
             && self.began_in_time(opening)
     }

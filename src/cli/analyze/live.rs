@@ -27,6 +27,7 @@ pub fn watch(interface: &str, sink: &mut Sink) -> Result<CaptureAccount, Failure
             let frame = Frame {
                 number,
                 at: u64::try_from(packet.at_realtime.as_nanos()).unwrap_or(u64::MAX),
+                is_timed: true,
                 interface: 0,
                 link: RAW,
                 inbound: None,

@@ -7,7 +7,7 @@ use std::thread;
 
 use super::copy::pass;
 use super::sink::Sink;
-use crate::capture::{Batch, Openings, Screen, Surveyed};
+use crate::capture::{Batch, FlawKind, Openings, Screen, Surveyed};
 use crate::cli::failure::Failure;
 use crate::os;
 use crate::os::octets::Octets;
@@ -111,7 +111,11 @@ fn next_batch(screen: &mut Screen, empty: &Receiver<Batch>) -> Batch {
 fn more(octets: &mut Octets, screen: &mut Screen) -> os::Result<bool> {
     match octets.more() {
         Err(why) if !screen.is_at_start() => {
-            screen.fail(why.io_kind());
+            screen.fail(FlawKind::Unreadable(why.io_kind()));
+            Ok(false)
+        }
+        Ok(false) if octets.has_rubbish() => {
+            screen.fail(FlawKind::NotPacked);
             Ok(false)
         }
         done => done,

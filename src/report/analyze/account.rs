@@ -30,8 +30,16 @@ pub struct CaptureAccount {
     pub truncated: Option<Truncated>,
     /// Fragments that are not the first, which were passed over.
     pub fragments: u64,
-    /// Packets whose headers were cut short, which were passed over.
+    /// Packets whose headers are cut short, make no sense or are more than are followed, which were passed
+    /// over.
     pub cut: u64,
+    /// Frames whose packet stands behind a header that is not taken off (MPLS, MACsec), which were passed
+    /// over.
+    pub wrapped: u64,
+    /// Frames of which the file does not say when they were captured: taken for as late as the one before.
+    pub untimed: u64,
+    /// Frames whose interface the file does not describe, which were passed over.
+    pub nameless: u64,
     /// Resets and ICMP errors of connections whose opening is not in the capture.
     pub strays: u64,
     /// Openings that were given up, since too many were under way.
@@ -82,6 +90,9 @@ impl CaptureAccount {
                 .map(|flaw| Truncated { at_octet: flaw.offset, because: flaw.what.to_string() }),
             fragments: surveyed.fragments,
             cut: surveyed.cut,
+            wrapped: surveyed.wrapped,
+            untimed: surveyed.untimed,
+            nameless: surveyed.nameless,
             strays,
             unfinished,
         }
@@ -105,7 +116,23 @@ impl CaptureAccount {
         let truncated = self.truncated.iter().map(|flaw| {
             format!("{file}: nothing behind octet {} was read: {}", flaw.at_octet, flaw.because)
         });
-        unread.chain(truncated).collect()
+        unread.chain(self.oddities()).chain(truncated).collect()
+    }
+
+    /// What of the frames could not be read, or is not known, each a warning.
+    fn oddities(&self) -> impl Iterator<Item = String> {
+        let all = [
+            (
+                self.cut,
+                "packet",
+                "skipped: the headers are cut short, make no sense or are too many",
+            ),
+            (self.wrapped, "frame", "skipped: the packet is behind MPLS, MACsec or the like"),
+            (self.nameless, "frame", "skipped: the file does not describe the interface"),
+            (self.untimed, "frame", "without a time: taken for as late as the frame before"),
+        ];
+        let all = all.into_iter().filter(|(count, ..)| *count > 0);
+        all.map(|(count, what, why)| format!("{}: {} {why}", self.file, counted(count, what)))
     }
 
     /// In a sentence.

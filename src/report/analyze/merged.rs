@@ -6,8 +6,8 @@ use crate::report::table::{titled, wrapped};
 use crate::report::words::word;
 use crate::tcp::Side;
 use crate::verdict::{
-    Carried, Change, Confidence, ConnectionOutcome, MatchedBy, Merged, MergedCause, PacketFate,
-    SeenAt, SeenPoint,
+    Carried, Change, ConnectionOutcome, MatchedBy, Merged, MergedCause, PacketFate, SeenAt,
+    SeenPoint,
 };
 
 /// The connection in full. `files` are the names of the captures, in the order of their numbers.
@@ -101,7 +101,7 @@ pub fn point_in_words(point: &SeenPoint, place: usize, files: &[&str]) -> String
 
 fn diagnoses(merged: &Merged, width: u16) -> String {
     let lines = merged.diagnosis.iter().flat_map(|found| {
-        let sure = if found.confidence == Confidence::Likely { ", likely" } else { "" };
+        let sure = if found.is_doubtful() { ", likely" } else { "" };
         let what = format!(
             "- {}{}{sure} (frames {}): {}.",
             word(&found.cause),
@@ -114,6 +114,7 @@ fn diagnoses(merged: &Merged, width: u16) -> String {
     });
     let title = match merged.outcome {
         ConnectionOutcome::Open => "What is strange about it",
+        ConnectionOutcome::Reset => "Why it was reset",
         _ => "Why it did not open",
     };
     titled(title, lines.collect())

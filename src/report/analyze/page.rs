@@ -6,7 +6,7 @@ use super::merged::{self, at_side, merged_outcome, numbers, own_ends, point_in_w
 use super::{Analysis, at, connection_picture, merged_picture, outcome, summary_text};
 use crate::report::words::word;
 use crate::tcp::Side;
-use crate::verdict::{Carried, Change, Confidence, Connection, Merged};
+use crate::verdict::{Carried, Change, Connection, Merged};
 
 /// The analysis as a page.
 pub fn analyze_page(analysis: &Analysis<'_>) -> String {
@@ -141,7 +141,7 @@ fn merged_section(merged: &Merged, files: &[&str]) -> Markup {
                 div.found {
                     p {
                         strong { (word(&found.cause)) (at_side(found)) }
-                        @if found.confidence == Confidence::Likely { " (likely)" }
+                        @if found.is_doubtful() { " (likely)" }
                         ": " (found.because) "."
                     }
                     p { "What to do: " (found.advice) "." }
@@ -186,7 +186,7 @@ fn section(connection: &Connection) -> Markup {
                 div.found {
                     p {
                         strong { (word(&found.cause)) (at(found)) }
-                        @if found.confidence == Confidence::Likely { " (likely)" }
+                        @if found.is_doubtful() { " (likely)" }
                         ": " (found.because) "."
                     }
                     p { "What to do: " (found.advice) "." }

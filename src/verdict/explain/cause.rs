@@ -5,9 +5,8 @@ use serde::Serialize;
 
 use super::ConnectionOutcome;
 use super::case::{Case, Seen};
-use super::{crossing, elsewhere, middle, quota, refusal, rewriting, silence};
+use super::{crossing, elsewhere, middle, proof, quota, refusal, rewriting, silence};
 use crate::tcp::{Opening, Side, Testimony};
-use crate::wire::{Flags, Segment};
 
 /// Why an opening failed, or what is strange about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -36,6 +35,20 @@ pub enum Confidence {
     Likely,
 }
 
+impl Diagnosed {
+    /// Whether people are to be told that it is no more than likely.
+    pub fn is_doubtful(&self) -> bool {
+        self.confidence.is_doubtful_of(self.cause)
+    }
+}
+
+impl Confidence {
+    /// The same of that cause: of an unknown one nothing was claimed.
+    pub fn is_doubtful_of(self, cause: OpeningCause) -> bool {
+        self == Self::Likely && cause != OpeningCause::Unknown
+    }
+}
+
 /// What kept a connection from opening, or made it open strangely; docs/diagnoses.md has a section for
 /// each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
@@ -47,7 +60,8 @@ pub enum OpeningCause {
     SplitHandshake,
     /// It opened, and one of the two SYNs had not crossed.
     HalfCrossed,
-    /// The sender's own host reset the answer: its kernel knows nothing of the SYN.
+    /// The sender's own host reset the answer: its socket had been closed by then, or its kernel knows nothing
+    /// of the SYN; both look alike.
     LocalReset,
     /// An answer acknowledged another SYN, and was reset.
     WrongAck,
@@ -67,7 +81,8 @@ pub enum OpeningCause {
     SynRateLimit,
     /// A SYN,ACK was sent again and again, and not taken.
     SynAckLost,
-    /// The last ACK of three did not arrive.
+    /// The last ACK of three did not arrive, or the other end did not take it, as a listener whose queue is
+    /// full.
     AckLost,
     /// The SYN,ACK came to its receiver's interface, and that went on sending SYNs.
     SynAckIgnored,
@@ -83,7 +98,8 @@ pub enum OpeningCause {
     ResetAfterCrossing,
     /// Every SYN left its end, and died on its way: between which points is known.
     SynLost,
-    /// SYN after SYN, and nothing came back.
+    /// SYN after SYN, and nothing came back: certain where the address is heard otherwise, else the capture may
+    /// lack that direction.
     NoAnswer,
     /// Somebody before the host answers the SYN, and lets the host in later.
     SynProxy,
@@ -193,11 +209,14 @@ fn self_connect(case: &Case<'_>) -> Option<Diagnosed> {
 }
 
 fn unknown(case: &Case<'_>) -> Diagnosed {
-    let because = missing(case).unwrap_or_else(|| fitting(case));
+    let because = aborted(case).or_else(|| missing(case)).unwrap_or_else(|| {
+        format!("the {} packets that were captured fit several causes", case.packets.len())
+    });
     Diagnosed {
         cause: OpeningCause::Unknown,
         side: None,
-        confidence: Confidence::Certain,
+        // That several causes fit is no cause.
+        confidence: Confidence::Likely,
         because,
         frames: frames(case.packets.iter()),
         advice:
@@ -231,26 +250,16 @@ fn missing(case: &Case<'_>) -> Option<String> {
     }
 }
 
-fn fitting(case: &Case<'_>) -> String {
-    let side = [Side::A, Side::B].into_iter().find(|side| {
-        let other = side.opposite();
-        let is_abort = |reset: &Segment| {
-            let is_taken =
-                |syn_ack: &Segment| syn_ack.ack == reset.seq && reset.ack == syn_ack.seq + 1;
-            reset.flags.contains(Flags::ACK) && case.syn_acks(other).any(|(_, one)| is_taken(one))
-        };
-        case.resets(*side).any(|(_, reset)| is_abort(reset))
-    });
-    side.map_or_else(
-        || format!("the {} packets that were captured fit several causes", case.packets.len()),
-        |side| {
-            format!(
-                "the reset of {} acknowledges the SYN,ACK: its host had taken that, and its program closed \
-                 the connection at once, or a box on the way did in its name",
-                case.name(side)
-            )
-        },
-    )
+/// Who ended what it had taken, if that is seen.
+fn aborted(case: &Case<'_>) -> Option<String> {
+    let is_abort =
+        |side: &Side| case.resets(*side).any(|(seen, reset)| proof::is_abort(case, seen, reset));
+    let side = [Side::A, Side::B].into_iter().find(is_abort)?;
+    Some(format!(
+        "the reset of {} acknowledges the SYN,ACK: its host had taken that, and its program closed the \
+         connection at once, or a box on the way did in its name",
+        case.name(side)
+    ))
 }
 
 /// The numbers of these frames.

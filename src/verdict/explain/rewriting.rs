@@ -3,7 +3,7 @@
 use super::case::{Altered, Case, Seen};
 use super::cause::{Confidence, Diagnosed, OpeningCause};
 use crate::tcp::Side;
-use crate::wire::{Options, Segment, TcpOption};
+use crate::wire::{Offers, Options, Segment, TcpOption};
 
 const SIDES: [Side; 2] = [Side::A, Side::B];
 
@@ -94,10 +94,9 @@ fn not_offered(case: &Case<'_>) -> Option<Diagnosed> {
             && case.is_away_from(side)
             && case.bare_syns(other).all(|(syn, _)| case.is_whole(syn));
         let (seen, syn_ack) = answers(case, side).next().filter(|_| is_passive)?;
-        let taken = KINDS.into_iter().filter(|(kind, _)| has(&syn_ack.options, *kind));
-        let offers = |kind| case.bare_syns(other).any(|(_, syn)| has(&syn.options, kind));
-        let strange: Vec<_> =
-            taken.filter(|(kind, _)| !offers(*kind)).map(|(_, name)| name).collect();
+        let syns = case.bare_syns(other).map(|(_, syn)| Offers::of(&syn.options));
+        let offered = syns.fold(Offers::default(), Offers::or);
+        let strange: Vec<_> = Offers::of(&syn_ack.options).beyond(offered).collect();
         let because = format!(
             "the SYN,ACK of {} takes up what the SYN of {} did not offer ({}): somebody between adds to \
              the options, or takes from those of the SYN before it was captured",
@@ -153,10 +152,6 @@ fn changes(before: &Segment, after: &Segment) -> Vec<String> {
         all.push(format!("options {} → {}", before.options, after.options));
     }
     all
-}
-
-fn has(options: &Options, kind: u8) -> bool {
-    options.iter().any(|option| number(&option) == kind)
 }
 
 /// The value of an option as text.

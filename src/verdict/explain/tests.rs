@@ -1,6 +1,7 @@
 mod damage;
 mod doubtful;
 mod healthy;
+mod late;
 mod on_the_way;
 
 use super::*;

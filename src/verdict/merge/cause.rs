@@ -34,6 +34,13 @@ pub struct MergedCause {
     pub advice: String,
 }
 
+impl MergedCause {
+    /// Whether people are to be told that it is no more than likely.
+    pub fn is_doubtful(&self) -> bool {
+        self.confidence.is_doubtful_of(self.cause)
+    }
+}
+
 /// A frame of one of the captures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 pub struct FrameOf {
@@ -143,7 +150,8 @@ fn unknown(findings: &Findings<'_>) -> MergedCause {
         cause: OpeningCause::Unknown,
         side: None,
         between: None,
-        confidence: Confidence::Certain,
+        // That several causes fit is no cause.
+        confidence: Confidence::Likely,
         because: "the packets that were captured at these points fit several causes".to_owned(),
         frames: first.collect(),
         advice: "capture at both ends for as long, from before the first SYN until a minute after it; on \

@@ -120,7 +120,7 @@ impl Way {
             packets.sort_by_key(|(at, ..)| *at);
             // Captures begin long before, and end long after.
             let (begin, end) = (self.on_clock(point, 0), self.on_clock(point, 400_000_000));
-            // A second, as the helper puts its captures after 1970.
+            // A second later, as what makes openings of packets has them begin after 1970.
             let span = [begin, end].map(|at| at + 1_000_000_000);
             let first = span[0] - 60_000_000_000;
             spans.insert(point + 1, Span { first, last: span[1] });

@@ -108,6 +108,11 @@ fn what_was_not_offered_cannot_be_taken_up() {
     let strange = with("<mss 1460,nop,nop,TS val 1000 ecr 0>", taken).expect("it is strange");
     assert!(strange.because.contains("window scale, SACK"), "{}", strange.because);
     assert_eq!(strange.confidence, Confidence::Likely);
+    // Neither takes up anything: a length that timestamps do not have, and a list that breaks off.
+    for odd in ["<0x080c000000010000000a0b0c>", "<0x0101080a>"] {
+        assert_eq!(with("<mss 1460,sackOK,nop,nop>", odd), None);
+    }
+    assert!(with("<0x080c000000010000000a0b0c>", taken).is_some(), "nor is that an offer");
 }
 
 /// A router that clamps the MSS and renumbers, captured on both of its sides.

@@ -56,8 +56,11 @@ pub fn remapped(findings: &Findings<'_>) -> Option<MergedCause> {
     let last = point.part.opening.packets.last()?;
     let gap = Duration::from_nanos(first.at.checked_sub(last.at)?).as_secs_f64();
     let capture = point.part.capture;
-    let times = point.later.len();
-    let again = if times > 1 { format!(", and {} times more", times - 1) } else { String::new() };
+    let again = match point.later.len() {
+        0 | 1 => String::new(),
+        2 => ", and once more".to_owned(),
+        times => format!(", and {} times more", times - 1),
+    };
     Some(MergedCause {
         cause: OpeningCause::MappingExpired,
         side: Some(side),
