@@ -31,24 +31,36 @@ fn proof(case: &Case<'_>) -> Option<Proof> {
     if case.end(Side::A) == case.end(Side::B) {
         return None;
     }
-    let mut open = None;
+    let (mut open, mut reset) = (None, None);
     for seen in &case.packets {
         let Some(segment) = seen.segment() else { continue };
+        if reset.is_some() && begins_anew(case, seen, segment) {
+            (open, reset) = (None, None);
+        }
         if segment.is_reset() {
             if is_abort(case, seen, segment) || open.is_some() && is_next(case, seen, segment) {
-                return Some(Proof { open, is_reset: true });
+                reset = reset.or(Some(Proof { open, is_reset: true }));
             }
             continue;
         }
-        if open.is_none() && shows_open(case, seen, segment) {
+        // What was on its way when it was reset shows nothing more.
+        if reset.is_none() && open.is_none() && shows_open(case, seen, segment) {
             open = Some(seen.from);
         }
         // A reset after data ends what was of use.
-        if open.is_some() && is_of_use(segment) {
+        if reset.is_none() && open.is_some() && is_of_use(segment) {
             break;
         }
     }
-    open.map(|side| Proof { open: Some(side), is_reset: false })
+    reset.or(open.map(|side| Proof { open: Some(side), is_reset: false }))
+}
+
+/// Whether it begins another attempt, as far as that was captured: a SYN or SYN,ACK with a number of its own.
+fn begins_anew(case: &Case<'_>, seen: &Seen, segment: &Segment) -> bool {
+    let is_same = |(earlier, sent): (&Seen, &Segment)| {
+        earlier.frame < seen.frame && sent.flags.contains(Flags::SYN) && sent.seq == segment.seq
+    };
+    segment.flags.contains(Flags::SYN) && !case.sent(seen.from).any(is_same)
 }
 
 /// Whether only an established end sends that: data behind its SYN; or the numbers that follow a SYN,ACK,

@@ -62,3 +62,16 @@ fn an_answer_that_was_reset_or_numbers_of_another_connection_open_nothing() {
     let crossed = [(0, "a S 100:100(0)"), (1, "b S 300:300(0)"), (2, "a . 101:101(0) ack 301")];
     assert_eq!(outcome(&crossed).1, ConnectionOutcome::TimedOut);
 }
+
+#[test]
+fn what_was_given_up_says_nothing_of_another_attempt() {
+    let gives_up = (2, "a R. 101:101(0) ack 301");
+    let again = [(5, "b S. 900:900(0) ack 501"), (6, "a . 501:501(0) ack 901")];
+    let data = (7, "b P. 901:911(10) ack 501");
+    assert_eq!(outcome(&[SYN_ACK, gives_up, again[0], again[1], data]).1, ConnectionOutcome::Open);
+    let last = outcome(&[SYN_ACK, gives_up, again[0], again[1], (8, "a R. 501:501(0) ack 901")]);
+    assert_eq!(last.1, ConnectionOutcome::Reset);
+    // The same SYN,ACK again is none, nor what was on its way.
+    let late = [(3, "b S. 300:300(0) ack 101"), (4, "b P. 301:311(10) ack 101")];
+    assert_eq!(outcome(&[SYN_ACK, gives_up, late[0], late[1]]).1, ConnectionOutcome::Reset);
+}
