@@ -104,23 +104,20 @@ impl Frames {
     /// What stands next at the start of these octets, and how many of them it takes.
     #[inline]
     pub fn next<'a>(&mut self, octets: &'a [u8]) -> (Next<'a>, usize) {
-        let (next, used) = match &mut self.format {
+        let (mut next, used) = match &mut self.format {
             Some(Format::Classic(classic)) => classic.next(octets),
             Some(Format::Sections(sections)) => sections.next(octets),
             None => self.start(octets),
         };
-        let next = match next {
+        match &mut next {
             Next::Frame(frame) => {
                 self.count += 1;
-                Next::Frame(Frame { number: self.count, ..frame })
+                frame.number = self.count;
             }
-            Next::Nameless => {
-                self.count += 1;
-                Next::Nameless
-            }
-            Next::Broken(flaw) => Next::Broken(Flaw { offset: self.offset, ..flaw }),
-            next => next,
-        };
+            Next::Nameless => self.count += 1,
+            Next::Broken(flaw) => flaw.offset = self.offset,
+            Next::Other(_) | Next::More => {}
+        }
         self.offset += match next {
             Next::Other(length) => length,
             _ => used as u64,

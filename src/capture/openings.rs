@@ -295,7 +295,8 @@ impl Openings {
             Vec::new()
         };
         let hearsay = [self.recent.hearsay(flow.a()), self.recent.hearsay(flow.b())];
-        let burst = self.recent.burst(flow.a(), flow.b(), flow.place);
+        let place = flow.may_be_limited().then_some(flow.place);
+        let burst = place.and_then(|place| self.recent.burst(flow.a(), flow.b(), place));
         let opening = flow.into_opening(ending, related, self.now);
         self.ready.push_back(Opening { hearsay, burst, ..opening });
     }

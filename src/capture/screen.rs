@@ -161,10 +161,8 @@ impl Screen {
     #[inline]
     pub fn take(&mut self, frame: &Frame<'_>, batch: &mut Batch) {
         self.note(frame);
-        let Some(link) = frame.link_type() else { return };
-        let Some(packet) = link.ip_packet(frame.octets) else {
-            self.surveyed.wrapped += u64::from(link.is_wrapped(frame.octets));
-            return;
+        let Some(packet) = frame.link_type().and_then(|link| link.ip_packet(frame.octets)) else {
+            return self.pass_over(frame);
         };
         let quick = glance::quick(packet);
         if let Some((flags, hash)) = quick
@@ -175,6 +173,13 @@ impl Screen {
             return;
         }
         self.look(frame, packet, batch);
+    }
+
+    /// A frame in which no IP packet was found.
+    #[cold]
+    fn pass_over(&mut self, frame: &Frame<'_>) {
+        let is_wrapped = frame.link_type().is_some_and(|link| link.is_wrapped(frame.octets));
+        self.surveyed.wrapped += u64::from(is_wrapped);
     }
 
     /// Takes a packet that may matter.

@@ -97,12 +97,20 @@ pub fn without_padding(packet: &[u8]) -> Option<&[u8]> {
     Some(&packet[..if length == 0 { whole } else { length.min(whole) }])
 }
 
-/// The IP packet behind an EtherType at `offset`, and behind VLAN tags (IEEE 802.1Q), each of which
-/// puts four octets before the real EtherType.
+/// The IP packet behind an EtherType at `offset`. Of nearly all frames it is there.
 #[inline]
 fn behind_ether_type(frame: &[u8], offset: usize) -> Option<&[u8]> {
+    if number(frame, offset).is_some_and(is_ip) {
+        frame.get(offset + 2..)
+    } else {
+        behind_tags(frame, offset)
+    }
+}
+
+/// The same behind VLAN tags (IEEE 802.1Q), each of which puts four octets before the real EtherType.
+#[cold]
+fn behind_tags(frame: &[u8], offset: usize) -> Option<&[u8]> {
     match number(frame, offset)? {
-        ether_type if is_ip(ether_type) => frame.get(offset + 2..),
         VLAN | VLAN_OUTER | VLAN_OUTER_OLD => behind_ether_type(frame, offset + 4),
         PPPOE_SESSION => behind_pppoe(frame.get(offset + 2..)?),
         _ => None,

@@ -238,6 +238,11 @@ impl Flow {
         !self.has_syn_ack
     }
 
+    /// Whether its end may be owed to a limit, which what began beside it shows.
+    pub const fn may_be_limited(&self) -> bool {
+        !self.is_answered
+    }
+
     pub const fn a(&self) -> End {
         self.key.ends.end(self.a_is_low)
     }

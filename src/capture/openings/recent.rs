@@ -48,10 +48,10 @@ pub struct Burst {
 /// The last SYNs from each endpoint, and the last ones to each.
 #[derive(Debug, Default)]
 pub struct Recent {
-    by_source: Generations<Callers>,
-    by_target: Generations<Callers>,
-    hosts: Generations<Host>,
-    bursts: Generations<Row>,
+    by_source: Generations<End, Callers>,
+    by_target: Generations<End, Callers>,
+    hosts: Generations<End, Host>,
+    bursts: Generations<(End, End), Row>,
 }
 
 impl Recent {
@@ -59,8 +59,8 @@ impl Recent {
     pub fn called(&mut self, from: End, to: End, seq: Seq, item: &Item) -> Place {
         let Item { frame, at, interface, .. } = *item;
         let seen = Seen { from, to, frame, at, interface, seq };
-        self.by_source.entry((from, from)).put(seen, |seen| seen.to);
-        self.by_target.entry((to, to)).put(seen, |seen| seen.from);
+        self.by_source.entry(from).put(seen, |seen| seen.to);
+        self.by_target.entry(to).put(seen, |seen| seen.from);
         self.bursts.entry((from.host(), to)).begin(at)
     }
 
@@ -73,18 +73,18 @@ impl Recent {
 
     /// A host's SYN or SYN,ACK came from there with that TTL.
     pub fn heard(&mut self, from: End, ttl: u8) {
-        self.hosts.entry((from.host(), from.host())).hear(from, ttl);
+        self.hosts.entry(from.host()).hear(from, ttl);
     }
 
     /// A SYN,ACK came from there, so many nanoseconds after the SYN.
     pub fn timed(&mut self, from: End, round_trip: u64) {
-        let host = self.hosts.entry((from.host(), from.host()));
+        let host = self.hosts.entry(from.host());
         host.round_trip = host.round_trip.min(round_trip);
     }
 
     /// What is known of that endpoint's address.
     pub fn hearsay(&self, of: End) -> Hearsay {
-        self.hosts.find((of.host(), of.host())).map_or_else(Hearsay::default, |host| host.of(of))
+        self.hosts.find(of.host()).map_or_else(Hearsay::default, |host| host.of(of))
     }
 
     /// How those went that were begun close to the one of that place.
@@ -96,8 +96,8 @@ impl Recent {
     /// from b to a, before this opening, which began then; and the one that another aimed as a aims, from
     /// b's port at a's, at the address of b.
     pub fn of(&self, a: End, b: End, interface: u32, began: u64) -> Vec<Call> {
-        let find = |table: &Generations<Callers>, end: End| {
-            table.find((end, end)).map_or([None; 2], |callers| callers.0).into_iter().flatten()
+        let find = |table: &Generations<End, Callers>, end: End| {
+            table.find(end).map_or([None; 2], |callers| callers.0).into_iter().flatten()
         };
         let to_a = find(&self.by_target, a).find(|seen| seen.from != b);
         let to_b = find(&self.by_target, b).find(|seen| seen.from != a);
@@ -224,50 +224,65 @@ impl Row {
 
 /// In two generations, of which the older is forgotten when the younger is full.
 #[derive(Debug)]
-struct Generations<T> {
-    young: HashTable<((End, End), T)>,
-    old: HashTable<((End, End), T)>,
+struct Generations<K, T> {
+    young: HashTable<(K, T)>,
+    old: HashTable<(K, T)>,
 }
 
-impl<T> Default for Generations<T> {
+impl<K, T> Default for Generations<K, T> {
     fn default() -> Self {
         Self { young: HashTable::new(), old: HashTable::new() }
     }
 }
 
-impl<T: Copy + Default> Generations<T> {
+impl<K: Hashed, T: Copy + Default> Generations<K, T> {
     /// What is known under this key, in the younger generation from now on.
-    fn entry(&mut self, key: (End, End)) -> &mut T {
+    fn entry(&mut self, key: K) -> &mut T {
         if self.young.len() >= MOST {
             std::mem::swap(&mut self.old, &mut self.young);
             self.young.clear();
         }
         let old = &self.old;
-        let entry = self.young.entry(hash(key), |(other, _)| *other == key, |(key, _)| hash(*key));
+        let entry = self.young.entry(key.hash(), |(other, _)| *other == key, |(key, _)| key.hash());
         let begin = || (key, Self::seek(old, key).copied().unwrap_or_default());
         &mut entry.or_insert_with(begin).into_mut().1
     }
 
-    fn find(&self, key: (End, End)) -> Option<&T> {
+    fn find(&self, key: K) -> Option<&T> {
         Self::seek(&self.young, key).or_else(|| Self::seek(&self.old, key))
     }
 
-    fn find_mut(&mut self, key: (End, End)) -> Option<&mut T> {
-        self.find(key)?;
-        Some(self.entry(key))
+    /// Where it is, whichever generation that is.
+    fn find_mut(&mut self, key: K) -> Option<&mut T> {
+        let is_it = |(other, _): &(K, T)| *other == key;
+        let found = self.young.find_mut(key.hash(), is_it);
+        found.or_else(|| self.old.find_mut(key.hash(), is_it)).map(|(_, value)| value)
     }
 
-    fn seek(table: &HashTable<((End, End), T)>, key: (End, End)) -> Option<&T> {
-        table.find(hash(key), |(other, _)| *other == key).map(|(_, value)| value)
+    fn seek(table: &HashTable<(K, T)>, key: K) -> Option<&T> {
+        table.find(key.hash(), |(other, _)| *other == key).map(|(_, value)| value)
     }
 }
 
-const fn hash((one, other): (End, End)) -> u64 {
-    glance::hash(one, other)
+/// A key of such a table.
+trait Hashed: Copy + Eq {
+    fn hash(self) -> u64;
 }
 
-/// Some fifteen megabytes in both generations of all tables.
-const MOST: usize = 1 << 14;
+impl Hashed for End {
+    fn hash(self) -> u64 {
+        glance::hash(self, self)
+    }
+}
+
+impl Hashed for (End, End) {
+    fn hash(self) -> u64 {
+        glance::hash(self.0, self.1)
+    }
+}
+
+/// Some four megabytes in both generations of all tables: more are slow, since they fit into no core's cache.
+const MOST: usize = 1 << 12;
 
 /// What begins later than so many nanoseconds after the last one is another row.
 const APART: u64 = 10_000_000_000;
