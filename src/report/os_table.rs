@@ -89,17 +89,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_foreseen_is_that_one_of_the_attempts_opens() {
+    fn what_was_foreseen_is_the_sum_of_what_was_told_before_each_attempt() {
         let mut meetings = Meetings::default();
-        meetings.take(&[Some(0.5); 2], true);
-        meetings.take(&[Some(1.0)], false);
+        meetings.take(&[Some(0.5), Some(0.25)], true);
+        meetings.take(&[Some(0.875)], false);
         assert_eq!((meetings.trials, meetings.opened), (2, 1));
         let foreseen = meetings.foreseen.expect("all was known");
-        assert!((foreseen - 0.875).abs() < 1e-9 && (meetings.attempts - 1.5).abs() < 1e-9);
+        assert!((foreseen - 0.8125).abs() < 1e-9 && (meetings.attempts - 1.5).abs() < 1e-9);
         let text = os_table_text(&[pair(meetings)], 80);
         // Each stands on both sides of the diagonal.
         assert_eq!(
-            (text.matches("1 of 2").count(), text.matches("88 %").count()),
+            (text.matches("1 of 2").count(), text.matches("81 %").count()),
             (2, 2),
             "{text}"
         );
