@@ -170,8 +170,8 @@ fn within_one_nat() {
 
 /// Linux chooses ports by the remote, so that what a first attempt teaches is needed; every 10 s it
 /// shuffles all, so that another may be.
-/// So each attempt has a chance of some tenths, and whether twenty are enough is chance; what the end calls
-/// is not.
+/// Nearly always one meeting is enough; on a machine that is busy with other things one has failed, so that there
+/// may be three. What the end calls is no matter of chance.
 fn connect_only() {
     let network = behind([PLAIN, PLAIN]);
     let _server = serving(&network);

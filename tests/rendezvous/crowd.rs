@@ -67,15 +67,17 @@ impl Scene {
         let waiters = self.waiters(pairs..pairs + waiting);
         let each = memory_kib().saturating_sub(empty) as f64 / waiting as f64;
         let many = self.meetings(waiters, pairs);
-        let at = |all: &[Duration], share: f64| all[((all.len() - 1) as f64 * share) as usize];
-        let [p50, p99, max] = [0.5, 0.99, 1.0].map(|share| at(&many, share));
+        let [p50, p99, max] = [0.5, 0.99, 1.0].map(|share| load::quantile(&many, share));
         println!(
             "{waiting} wait, {each:.1} KiB each; {pairs} pairs at 200/s, from connecting to words proven at \
              both ends: p50 {p50:?}, p99 {p99:?}, max {max:?}; where nobody else waits p50 {:?}, p99 {:?}",
-            at(&few, 0.5),
-            at(&few, 0.99),
+            load::quantile(&few, 0.5),
+            load::quantile(&few, 0.99),
         );
-        assert!(p99 < 20 * at(&few, 0.99), "p99 {p99:?}, where nobody else waits {few:?}");
+        assert!(
+            p99 < 20 * load::quantile(&few, 0.99),
+            "p99 {p99:?}, where nobody else waits {few:?}"
+        );
         assert!(each < 16.0, "{each} KiB for each who waits");
     }
 

@@ -31,8 +31,7 @@ fn load() {
             meet(&server, waiters, pairs).await.into_iter().unzip();
         latencies.sort();
         pings.sort();
-        let of = |all: &[Duration], share: f64| all[((all.len() - 1) as f64 * share) as usize];
-        let at = |share: f64| of(&latencies, share);
+        let at = |share: f64| quantile(&latencies, share);
         println!(
             "{waiting} waiting, {each:.1} KiB each; {pairs} pairs at 200/s, from join to both paired: \
              p50 {:?}, p99 {:?}, max {:?}",
@@ -42,7 +41,7 @@ fn load() {
         );
         // A pairing is one message in and two out; a ping, asked of the same server at the same time, is one
         // each way. That it costs no search among all who wait is what the bound shows.
-        let ping = of(&pings, 0.99);
+        let ping = quantile(&pings, 0.99);
         assert!(at(0.99) < 10 * ping, "p99 of a pairing {:?}, of a ping {ping:?}", at(0.99));
         // Sockets are the kernel's; what a waiting client takes here is its state, task and buffers.
         assert!(each < 16.0, "{each} KiB for each who waits");
@@ -55,6 +54,11 @@ pub fn counts() -> (usize, usize) {
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, most, most).unwrap();
     (waiting.unwrap_or(500), waiting.map_or(200, |waiting: usize| waiting / 2))
+}
+
+/// What that share of them, the shortest first, took at most.
+pub fn quantile(sorted: &[Duration], share: f64) -> Duration {
+    sorted[((sorted.len() - 1) as f64 * share) as usize]
 }
 
 /// Pairs come together at two hundred a second: how long each took, and a ping just before.

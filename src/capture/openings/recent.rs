@@ -281,7 +281,7 @@ impl Hashed for (End, End) {
     }
 }
 
-/// Some four megabytes in both generations of all tables: more are slow, since they fit into no core's cache.
+/// Some four megabytes in both generations of all tables, about what is near a core.
 const MOST: usize = 1 << 12;
 
 /// What begins later than so many nanoseconds after the last one is another row.
