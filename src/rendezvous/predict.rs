@@ -14,6 +14,7 @@
 //! The cost has a bound, since at most 64 observations are used: a few milliseconds.
 
 mod density;
+mod groups;
 mod hop;
 mod hypothesis;
 mod noise;
@@ -225,6 +226,18 @@ mod tests {
         let flows = [(0, 9_000), (0, 9_001), (1, 40_000), (0, 9_002), (1, 40_001), (1, 40_002)];
         let forecast = next(&flows.map(|(remote, port)| (remote, None, port)), 0, None);
         assert_eq!(forecast.next[0].port, 9_003);
+    }
+
+    /// Others talk to the first remote all the time, and nobody to the second.
+    #[test]
+    fn what_others_take_towards_one_remote_says_little_of_another() {
+        let busy = [40_000, 40_066, 40_124, 40_202, 40_268, 40_322, 40_396];
+        let flows = busy.map(|port| (0, None, port)).into_iter();
+        let flows: Vec<_> = flows.chain([(1, None, 50_000), (1, None, 50_010)]).collect();
+        let forecast = next(&flows, 1, None);
+        let near = |candidate: &Candidate| (50_012..=50_026).contains(&candidate.port);
+        assert!(forecast.next[..8].iter().all(near), "{:?}", &forecast.next[..8]);
+        assert!(forecast.chance(8) > 0.7, "{}", forecast.chance(8));
     }
 
     #[test]

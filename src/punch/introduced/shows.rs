@@ -17,7 +17,9 @@ pub struct Shows {
     awaited: BTreeMap<Flow, Option<u16>>,
     /// Those of earlier attempts: they stay, so that their ports stay theirs.
     earlier: Vec<Flow>,
-    /// What the server has seen so far.
+    /// The port of the punch, if this end binds one.
+    own: Option<u16>,
+    /// What the server has seen so far, as far as it is kept, the oldest first.
     pub seen: Vec<Seen>,
     /// When it told.
     pub seen_at: Instant,
@@ -29,6 +31,7 @@ impl Shows {
     /// that bring what is known up to date.
     pub fn plan(&mut self, probes: &[Endpoint], own: Option<(IpAddr, u16)>, is_first: bool) {
         self.earlier.extend(std::mem::take(&mut self.awaited).into_keys());
+        self.own = own.map(|(_, port)| port);
         let own = own.filter(|_| is_first).map(|(address, port)| Endpoint::new(address, port));
         let of_port = own.map_or(0, |_| probes.len().min(MOST_OF_PORT));
         let count = if is_first { SHOWN } else { SHOWN_AGAIN };
@@ -58,7 +61,7 @@ impl Shows {
 
     /// The connection with the server itself is seen before all others.
     pub fn begin(&mut self, now: Instant, seen: Seen) {
-        self.saw(now, vec![seen]);
+        (self.seen, self.seen_at) = (vec![seen], now);
     }
 
     /// This one is one of them.
@@ -81,9 +84,16 @@ impl Shows {
         self.awaited.contains_key(&flow)
     }
 
-    /// Takes what the server has seen.
-    pub fn saw(&mut self, now: Instant, seen: Vec<Seen>) {
-        (self.seen, self.seen_at) = (seen, now);
+    /// Takes what the server has seen. It names its latest only; of the port of the punch, which the first
+    /// attempt alone shows, all is kept.
+    pub fn saw(&mut self, now: Instant, told: Vec<Seen>) {
+        let fresh: Vec<_> = told.into_iter().filter(|seen| !self.seen.contains(seen)).collect();
+        self.seen.extend(fresh);
+        while self.seen.len() > MOST_KEPT {
+            let oldest = self.seen.iter().position(|seen| seen.internal != self.own);
+            self.seen.remove(oldest.unwrap_or(0));
+        }
+        self.seen_at = now;
     }
 
     /// Whether all that was shown has been seen.
@@ -114,5 +124,37 @@ const SHOWN: usize = 6;
 /// So many bring what is known up to date.
 const SHOWN_AGAIN: usize = 3;
 
+/// Older ones than these are forgotten: a forecast would not use them.
+const MOST_KEPT: usize = 40;
+
 /// So many are from the port of the punch, to as many endpoints of the server.
 const MOST_OF_PORT: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The server names its last twenty; which port is steady would be unknown after six attempts.
+    #[test]
+    fn what_the_port_of_the_punch_has_shown_is_kept_however_many_others_are_seen() {
+        let mut shows = Shows::default();
+        shows.plan(&[seen(0, 7_000).server], Some(([192, 0, 2, 1].into(), 7_000)), true);
+        shows.begin(Instant::START, seen(0, 7_000));
+        for number in 1..200 {
+            let told = (number..number + 3).map(|number| seen(number, 8_000)).collect();
+            shows.saw(Instant::START, told);
+        }
+        assert_eq!(shows.seen.len(), MOST_KEPT);
+        assert_eq!(shows.seen[0], seen(0, 7_000));
+        assert_eq!(shows.last(), Some(seen(201, 8_000)));
+        let mut times: Vec<_> = shows.seen.iter().map(|seen| seen.time_us).collect();
+        times.dedup();
+        assert_eq!(times.len(), MOST_KEPT, "one is kept twice");
+    }
+
+    fn seen(time_us: u64, internal: u16) -> Seen {
+        let server = Endpoint::new([203, 0, 113, 1].into(), 5386);
+        let external = Endpoint::new([198, 51, 100, 1].into(), internal);
+        Seen { time_us, server, external, internal: Some(internal) }
+    }
+}

@@ -1,9 +1,8 @@
 //! Counters: each port is where the one before was, and a stride further for each flow between.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::rc::Rc;
 
+use super::groups::{Groups, groups, key_of};
 use super::hop::Hop;
 use super::hypothesis::{ANY_PORT, FAR, Hypothesis, Next, hopeless};
 use super::noise::Noise;
@@ -13,7 +12,6 @@ use super::ports::{DIVISIONS, Division, Ports};
 use super::rule::{Counter, Rule, Stride};
 use super::{Observation, Question};
 use crate::time::Duration;
-use crate::wire::Endpoint;
 
 /// What counters could be behind these observations, but for those whose weight is sure to be far
 /// below the heaviest and below `floor`, a logarithm.
@@ -46,17 +44,23 @@ fn walks<'a>(seen: &'a [&'a Observation]) -> Vec<Walk<'a>> {
         let groups = Rc::new(groups(counter, seen));
         for (division, share) in DIVISIONS {
             let share = of_counter * share;
-            let walk = |is_down, unit, share: f64| {
+            let walk = |is_down, unit, are_alike, share: f64| {
                 let (groups, ln_share) = (Rc::clone(&groups), share.ln());
-                Walk { seen, counter, groups, division: *division, is_down, unit, ln_share }
+                let division = *division;
+                Walk { seen, counter, groups, division, is_down, unit, are_alike, ln_share }
             };
             match (counter, division) {
                 // Linux before 5.12 counts by two.
                 (Counter::Offset, Division::Range(..)) => {
-                    walks.extend([1, 2].map(|unit| walk(false, Some(unit), share / 2.0)));
+                    walks.extend([1, 2].map(|unit| walk(false, Some(unit), true, share / 2.0)));
                 }
                 (Counter::Offset, _) => {}
-                _ => walks.extend([false, true].map(|is_down| walk(is_down, None, share))),
+                (Counter::Address | Counter::Endpoint, _) if groups.len() > 1 => {
+                    let both = [true, false].into_iter();
+                    let both = both.flat_map(|alike| [(false, alike), (true, alike)]);
+                    walks.extend(both.map(|(down, alike)| walk(down, None, alike, share / 2.0)));
+                }
+                _ => walks.extend([false, true].map(|is_down| walk(is_down, None, true, share))),
             }
         }
     }
@@ -72,6 +76,9 @@ struct Walk<'a> {
     is_down: bool,
     /// The only step that is thought of, if there is only one.
     unit: Option<u32>,
+    /// Whether others take ports from each counter as often as from any other. One remote may be
+    /// talked to by many, such as a server, and another by nobody else, such as a peer.
+    are_alike: bool,
     ln_share: f64,
 }
 
@@ -81,6 +88,8 @@ struct Journey {
     is_down: bool,
     unit: Option<u32>,
     hops: Vec<Hop>,
+    /// From which hops on they are those of a counter that others use in their own way.
+    afresh: Vec<usize>,
     /// Ports before which the counter had not been seen.
     firsts: usize,
     /// How many neighbours changed places to put the ports into order.
@@ -112,19 +121,27 @@ impl Walk<'_> {
     }
 
     fn journey_of_groups(&self, spots: &[Spot], question: &Question) -> (Journey, Option<Head>) {
-        let (is_down, unit, firsts) = (self.is_down, self.unit, self.groups.len());
-        let mut journey =
-            Journey { is_down, unit, hops: Vec::new(), firsts, swaps: 0, elapsed_s: 0.0 };
-        let mut head = None;
-        for (key, group) in self.groups.iter() {
-            let last = self.travel(group, spots, &mut journey);
-            let asked = *key == key_of(self.counter, question.remote);
-            if let Some(last) = last.filter(|_| asked) {
-                journey.elapsed_s = question.at.since(self.seen[last].at).as_secs_f64();
-                head = Some(Head { ports: spots[last].ports, place: spots[last].place });
-            }
+        let mut journey = Journey::new(self.is_down, self.unit, self.groups.len());
+        let asked = key_of(self.counter, question.remote);
+        for (_, group) in self.groups.iter().filter(|(key, _)| **key != asked) {
+            self.begin_counter(&mut journey);
+            self.travel(group, spots, &mut journey);
         }
+        // What is learnt last is what counts.
+        self.begin_counter(&mut journey);
+        let last =
+            self.groups.get(&asked).and_then(|group| self.travel(group, spots, &mut journey));
+        let head = last.map(|last| {
+            journey.elapsed_s = question.at.since(self.seen[last].at).as_secs_f64();
+            Head { ports: spots[last].ports, place: spots[last].place }
+        });
         (journey, head)
+    }
+
+    fn begin_counter(&self, journey: &mut Journey) {
+        if !self.are_alike {
+            journey.afresh.push(journey.hops.len());
+        }
     }
 
     /// One counter serves all remotes, once the offset of each is taken away.
@@ -146,9 +163,7 @@ impl Walk<'_> {
         }
         // As if each offset were known, at the price of one that may be any: the weight is that of
         // the likeliest offsets alone, and less than that of all.
-        let (hops, firsts) = (Vec::new(), offsets.len());
-        let unit = Some(unit);
-        let mut journey = Journey { is_down: false, unit, hops, firsts, swaps: 0, elapsed_s: 0.0 };
+        let mut journey = Journey::new(false, Some(unit), offsets.len());
         let all: Vec<_> = (0..spots.len()).collect();
         let last = self.travel(&all, &spots, &mut journey)?;
         journey.elapsed_s = question.at.since(self.seen[last].at).as_secs_f64();
@@ -205,6 +220,11 @@ impl Walk<'_> {
 }
 
 impl Journey {
+    fn new(is_down: bool, unit: Option<u32>, firsts: usize) -> Self {
+        let (hops, afresh) = (Vec::new(), Vec::new());
+        Self { is_down, unit, hops, afresh, firsts, swaps: 0, elapsed_s: 0.0 }
+    }
+
     /// What each stride makes of it, but for those that are sure to come to less than `floor`.
     fn learned(&self, parity: f64, floor: f64) -> Vec<Learned> {
         let strides = self.unit.map_or_else(
@@ -253,11 +273,17 @@ impl Journey {
             if before + of_hops < floor || of_hops < hopeless(index) {
                 return None;
             }
+            if self.afresh.contains(&index) {
+                noise = Noise::new();
+            }
             ways.clear();
             hop.ways(stride, &mut ways);
             let likelihood = noise.learn(&ways, hop.elapsed_s);
             of_hops += likelihood.ln();
             foreseen += usize::from(likelihood > FORESEEN);
+        }
+        if self.afresh.contains(&self.hops.len()) {
+            noise = Noise::new();
         }
         let ln_evidence = before + of_hops;
         let next = Rc::new(Onward::new(stride, noise, self.elapsed_s));
@@ -292,25 +318,6 @@ impl Learned {
             others_per_s: Some(self.next.others_per_s()),
             next: head.map_or(Next::Anywhere, |head| Next::Onward(head, Rc::clone(&self.next))),
         }
-    }
-}
-
-type Key = (Option<IpAddr>, Option<u16>);
-type Groups = BTreeMap<Key, Vec<usize>>;
-
-fn groups(counter: Counter, seen: &[&Observation]) -> Groups {
-    let mut groups = Groups::new();
-    for (index, observation) in seen.iter().enumerate() {
-        groups.entry(key_of(counter, observation.remote)).or_default().push(index);
-    }
-    groups
-}
-
-fn key_of(counter: Counter, remote: Endpoint) -> Key {
-    match counter {
-        Counter::One => (None, None),
-        Counter::Address => (Some(remote.ip()), None),
-        Counter::Offset | Counter::Endpoint => (Some(remote.ip()), Some(remote.port())),
     }
 }
 
