@@ -38,11 +38,11 @@ fn openings(octets: &[u8], first: usize) -> Vec<Opening> {
         openings.take(&mut batch);
         assert!(openings.under_way() <= MOST && openings.kept() <= 2 * MOST);
         screen.take_back(&mut batch);
-        all.extend(std::iter::from_fn(|| openings.decided()));
+        all.extend(std::iter::from_fn(|| openings.decided().cloned()));
     }
     let surveyed = screen.end(octets.get(used..).unwrap_or_default());
     openings.end(surveyed.last.unwrap_or_default());
-    all.extend(std::iter::from_fn(|| openings.decided()));
+    all.extend(std::iter::from_fn(|| openings.decided().cloned()));
     all
 }
 

@@ -34,7 +34,7 @@ fn openings(octets: &[u8]) -> Vec<Opening> {
     openings.take(&mut batch);
     let surveyed = screen.end(&[]);
     openings.end(surveyed.last.unwrap_or_default());
-    std::iter::from_fn(|| openings.decided()).collect()
+    std::iter::from_fn(|| openings.decided().cloned()).collect()
 }
 
 /// Few: making many takes longer than all else.

@@ -125,6 +125,21 @@ impl Frames {
         (next, used)
     }
 
+    /// Takes the frames that stand at the start of these octets, as long as each is whole and nothing else
+    /// stands between, and says how many octets they take. Of a long capture these are nearly all; what
+    /// stops it, [`Frames::next`] tells.
+    #[inline]
+    pub fn run<'a>(&mut self, octets: &'a [u8], mut take: impl FnMut(&Frame<'a>)) -> usize {
+        let Some(Format::Classic(classic)) = &self.format else { return 0 };
+        let (mut used, mut number) = (0, self.count);
+        while let Some((frame, length)) = classic.whole(&octets[used..]) {
+            (used, number) = (used + length, number + 1);
+            take(&Frame { number, ..frame });
+        }
+        (self.offset, self.count) = (self.offset + used as u64, number);
+        used
+    }
+
     /// What is wrong with a file that ends while more octets are needed; none if it ends where it may.
     pub fn end(&self, left: &[u8]) -> Option<Flaw> {
         let what = match (&self.format, left) {

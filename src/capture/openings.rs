@@ -3,21 +3,18 @@
 
 mod due;
 mod flow;
-mod kept;
 mod recent;
 mod table;
 
 use std::cmp::Reverse;
 use std::collections::VecDeque;
-use std::hint::black_box;
 
 pub use flow::{Ending, Opening};
-pub use kept::Kept;
 pub use recent::{Burst, Call, Hearsay};
 
-use super::screen::{Batch, Item, salt};
-use crate::wire::decode_lax;
-use crate::wire::glance::{self, Ends, Glance, RST, SYN, Segment, glance};
+use super::kept::Kept;
+use super::screen::{Batch, Item};
+use crate::wire::glance::{RST, SYN};
 use due::Queues;
 use flow::Flow;
 use recent::{Place, Recent};
@@ -26,8 +23,6 @@ use table::{Key, Table};
 /// The openings of a capture. Hand in its packets, and take out what is decided.
 #[derive(Debug)]
 pub struct Openings {
-    /// What was seen of the next few packets.
-    looked: Vec<Looked>,
     /// What the batches have yet to take back to the [`Screen`](super::Screen).
     unwatched: Vec<u64>,
     table: Table,
@@ -35,10 +30,14 @@ pub struct Openings {
     /// Who called whom of late: a punch that aims at the wrong port is two connections.
     recent: Recent,
     ready: VecDeque<Opening>,
+    /// The one that was handed out last.
+    handed: Option<Opening>,
     /// Once the capture has ended: who is left, the last first.
     left: Vec<u32>,
     /// Room for the packets of openings to come.
     spare: Vec<Vec<Kept>>,
+    /// How many of those that are due next are in this core's cache.
+    touched: usize,
     strays: u64,
     unfinished: u64,
     most: usize,
@@ -53,14 +52,15 @@ impl Openings {
     /// all.
     pub fn new(most: usize) -> Self {
         Self {
-            looked: Vec::new(),
             unwatched: Vec::new(),
             table: Table::default(),
             queues: Queues::default(),
             recent: Recent::default(),
             ready: VecDeque::new(),
+            handed: None,
             left: Vec::new(),
             spare: Vec::new(),
+            touched: 0,
             strays: 0,
             unfinished: 0,
             most,
@@ -71,32 +71,19 @@ impl Openings {
 
     /// Takes packets. The batch is to go back to whoever picked them out.
     pub fn take(&mut self, batch: &mut Batch) {
-        let mut looked = std::mem::take(&mut self.looked);
-        for items in batch.items.chunks(AHEAD) {
-            looked.extend(items.iter().map(|item| self.look(item, batch.packet(item))));
-            for (item, looked) in items.iter().zip(looked.drain(..)) {
-                match looked {
-                    Looked::Segment(seen, hash, key) => {
-                        self.take_segment(item, batch.packet(item), seen, hash, key);
-                    }
-                    Looked::Other => self.take_icmp(item, batch.packet(item)),
+        let mut items = batch.items.drain(..);
+        while !items.as_slice().is_empty() {
+            let next = items.as_slice().iter().take(AHEAD);
+            self.table.touch(next.map(Item::touch));
+            for item in items.by_ref().take(AHEAD) {
+                match item.kept.is_icmp() {
+                    true => self.take_icmp(item),
+                    false => self.take_segment(item),
                 }
             }
         }
-        self.looked = looked;
+        drop(items);
         batch.unwatched.append(&mut self.unwatched);
-    }
-
-    /// Looks at a packet, and at its flow: what is neither in this core's cache comes there for several
-    /// packets at a time, which takes no longer than for one.
-    #[inline]
-    fn look(&self, item: &Item, packet: &[u8]) -> Looked {
-        let Glance::Tcp(seen) = glance(packet) else { return Looked::Other };
-        let key = Key { ends: Ends::of(seen.source, seen.destination), interface: item.interface };
-        let hash = glance::hash(seen.source, seen.destination) ^ salt(item.interface);
-        let slot = self.table.find(hash, key);
-        black_box(slot.and_then(|slot| self.table.flow(slot)).and_then(Flow::last_frame));
-        Looked::Segment(seen, hash, key)
     }
 
     /// So much time has passed, with or without packets that may matter: what has been quiet for long
@@ -107,23 +94,18 @@ impl Openings {
     }
 
     /// What is decided by now: an opening once nothing of it has come for a while.
-    pub fn decided(&mut self) -> Option<Opening> {
+    pub fn decided(&mut self) -> Option<&Opening> {
+        // The one before has been dealt with; its room is for one to come.
+        let before = self.handed.take();
+        let room = before.map(|opening| opening.packets).filter(|_| self.spare.len() < MOST_SPARE);
+        self.spare.extend(room);
         if self.ready.is_empty() {
             // One after the other: all at once would take as much memory again.
             let slot = self.left.pop()?;
-            let flow = self.table.remove(slot);
-            self.ready_with(flow, Ending::CaptureEnded);
+            self.decide(slot, Ending::CaptureEnded);
         }
-        self.ready.pop_front()
-    }
-
-    /// Takes back an opening that has been dealt with, for the room that it has.
-    pub fn take_back(&mut self, opening: Opening) {
-        let mut room = opening.packets;
-        if self.spare.len() < MOST_SPARE {
-            room.clear();
-            self.spare.push(room);
-        }
+        self.handed = self.ready.pop_front();
+        self.handed.as_ref()
     }
 
     /// The capture has ended, then, and no packets come any more: all that is left is decided, in the
@@ -155,40 +137,32 @@ impl Openings {
         self.kept
     }
 
-    fn take_segment(&mut self, item: &Item, packet: &[u8], seen: Segment, hash: u64, key: Key) {
-        let is_syn = seen.flags & SYN != 0;
-        let mut slot = self.table.find(hash, key);
+    fn take_segment(&mut self, item: Item) {
+        let key = Key::of(&item);
+        let flags = item.kept.flags;
+        let mut slot = self.table.find(item.hash, key);
         // Which other packets come depends on how late the watch is, what is made of them must not: one
         // that is not wanted does not even tell the time.
-        let is_wanted = seen.flags & (SYN | RST) != 0 || self.wants(slot);
-        if !is_wanted {
+        if flags & (SYN | RST) == 0 && !self.wants(slot) {
             return;
         }
-        if self.pass(item.at) {
-            slot = self.table.find(hash, key);
-            if seen.flags & (SYN | RST) == 0 && !self.wants(slot) {
+        if self.pass(item.kept.at) {
+            slot = self.table.find(item.hash, key);
+            if flags & (SYN | RST) == 0 && !self.wants(slot) {
                 return;
             }
         }
-        if is_syn {
-            self.recent.heard(seen.source, glance::ttl(packet));
+        if flags & SYN != 0 {
+            self.recent.heard(item.source(), item.kept.ttl());
         }
         match slot {
-            Some(slot) => {
-                let kept = Kept::segment(item, packet, seen);
-                let is_over = self.table.flow_mut(slot).is_over_by(&kept);
-                if is_over {
-                    let ended = self.table.remove(slot);
-                    self.ready_with(ended, Ending::Decided);
-                    self.begin(item, hash, key, seen, kept);
-                    return;
-                }
-                self.go_on(slot, kept, seen);
+            Some(slot) if self.table.flow_mut(slot).is_over_by(&item.kept) => {
+                self.decide(slot, Ending::Decided);
+                self.begin(key, item);
             }
-            None if is_syn => {
-                self.begin(item, hash, key, seen, Kept::segment(item, packet, seen));
-            }
-            None => self.strays += u64::from(seen.flags & RST != 0),
+            Some(slot) => self.go_on(slot, item),
+            None if flags & SYN != 0 => self.begin(key, item),
+            None => self.strays += u64::from(flags & RST != 0),
         }
     }
 
@@ -197,65 +171,65 @@ impl Openings {
         slot.and_then(|slot| self.table.flow(slot)).is_some_and(|flow| flow.is_watched)
     }
 
-    fn go_on(&mut self, slot: u32, kept: Kept, seen: Segment) {
-        let at = kept.at;
+    fn go_on(&mut self, slot: u32, item: Item) {
+        let (source, from_low, kept) = (item.source(), item.from_low, item.kept);
+        let (at, flags) = (kept.at, kept.flags);
         let flow = self.table.flow_mut(slot);
-        let before = flow.phase;
-        if let Some(since) = flow.first_answer(&kept, seen.source) {
+        let (before, from_a) = (flow.phase, flow.is_a(from_low));
+        if let Some(since) = flow.first_answer(&kept, from_a) {
             self.recent.answered(flow.a(), flow.b(), flow.place);
-            if seen.flags & SYN != 0 {
-                self.recent.timed(seen.source, since);
+            if flags & SYN != 0 {
+                self.recent.timed(source, since);
             }
         }
-        self.kept += usize::from(flow.take(kept, seen.source));
+        self.kept += usize::from(flow.take(kept, from_a));
         self.queues.renew(slot, flow.due_after(at), before, flow);
-        if seen.flags & SYN != 0 {
+        if flags & SYN != 0 {
             // It was counted when it was read; a flow counts once.
             if std::mem::replace(&mut flow.is_watched, true) {
                 self.unwatched.push(flow.hash);
             }
             self.queues.watch(slot, at.saturating_add(WATCHED), flow);
         }
-        if flow.is_done_for_now(seen.flags & RST != 0) {
+        if flow.is_done_for_now(flags & RST != 0) {
             unwatch(&mut self.unwatched, flow);
         }
         self.make_room();
     }
 
     /// The SYN that begins it counts in the watch from now on as an opening under way.
-    fn begin(&mut self, item: &Item, hash: u64, key: Key, seen: Segment, kept: Kept) {
-        let place = match kept.is_bare_syn() {
-            true => self.recent.called(seen.source, seen.destination, kept.number(), item),
+    fn begin(&mut self, key: Key, item: Item) {
+        let place = match item.kept.is_bare_syn() {
+            true => self.recent.called(&item),
             false => Place::default(),
         };
+        let at = item.kept.at;
         // Of most that are given up in a flood there is one packet.
-        let room = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(1));
+        let mut room = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(1));
+        room.clear();
         self.kept += 1;
-        let slot = self.table.insert(Flow::begin(hash, key, seen, kept, room));
+        let slot = self.table.insert(Flow::begin(key, item, room));
         let flow = self.table.flow_mut(slot);
         flow.place = place;
-        self.queues.begin(slot, flow.due_after(item.at), flow);
-        self.queues.watch(slot, item.at.saturating_add(WATCHED), flow);
+        self.queues.begin(slot, flow.due_after(at), flow);
+        self.queues.watch(slot, at.saturating_add(WATCHED), flow);
         self.queues.tidy(&self.table);
         self.make_room();
     }
 
     /// An ICMP error is of the connection whose packet it quotes.
-    fn take_icmp(&mut self, item: &Item, packet: &[u8]) {
-        let Ok(error) = decode_lax(packet, item.length as usize) else { return };
-        let Some(icmp) = error.icmp_error() else { return };
-        self.pass(item.at);
-        let (from, to) = (icmp.quote.source.into(), icmp.quote.destination.into());
-        let hash = glance::hash(from, to) ^ salt(item.interface);
-        let key = Key { ends: Ends::of(from, to), interface: item.interface };
-        let Some(slot) = self.table.find(hash, key) else {
+    fn take_icmp(&mut self, item: Item) {
+        let at = item.kept.at;
+        self.pass(at);
+        let Some(slot) = self.table.find(item.hash, Key::of(&item)) else {
             self.strays += 1;
             return;
         };
         let flow = self.table.flow_mut(slot);
         let before = flow.phase;
-        self.kept += usize::from(flow.take(Kept::icmp(item, packet, icmp), to));
-        self.queues.renew(slot, flow.due_after(item.at), before, flow);
+        let is_to_a = item.destination() == flow.a();
+        self.kept += usize::from(flow.take(item.kept, is_to_a));
+        self.queues.renew(slot, flow.due_after(at), before, flow);
         self.make_room();
     }
 
@@ -268,9 +242,12 @@ impl Openings {
             was_due = true;
         }
         while let Some(slot) = self.queues.next_due(self.now, &self.table) {
-            let flow = self.table.remove(slot);
-            self.ready_with(flow, Ending::Decided);
+            self.decide(slot, Ending::Decided);
             was_due = true;
+            self.touched = match self.touched.checked_sub(1) {
+                Some(left) => left,
+                None => self.table.touch_whole(self.queues.due_soon(AHEAD)),
+            };
         }
         was_due
     }
@@ -279,34 +256,21 @@ impl Openings {
     fn make_room(&mut self) {
         while self.table.len() > self.most || self.kept > self.most.saturating_mul(KEPT_EACH) {
             let Some(slot) = self.queues.quietest(&self.table) else { return };
-            let flow = self.table.remove(slot);
-            let ending = if flow.has_end() { Ending::Decided } else { Ending::Unfinished };
-            self.unfinished += u64::from(ending == Ending::Unfinished);
-            self.ready_with(flow, ending);
+            let has_end = self.table.flow_mut(slot).has_end();
+            let ending = if has_end { Ending::Decided } else { Ending::Unfinished };
+            self.unfinished += u64::from(!has_end);
+            self.decide(slot, ending);
         }
     }
 
-    fn ready_with(&mut self, mut flow: Flow, ending: Ending) {
-        unwatch(&mut self.unwatched, &mut flow);
+    /// An opening is over.
+    fn decide(&mut self, slot: u32, ending: Ending) {
+        let flow = self.table.flow_mut(slot);
+        unwatch(&mut self.unwatched, flow);
         self.kept -= flow.kept();
-        let related = if flow.may_be_related() {
-            self.recent.of(flow.a(), flow.b(), flow.key.interface, flow.began())
-        } else {
-            Vec::new()
-        };
-        let hearsay = [self.recent.hearsay(flow.a()), self.recent.hearsay(flow.b())];
-        let place = flow.may_be_limited().then_some(flow.place);
-        let burst = place.and_then(|place| self.recent.burst(flow.a(), flow.b(), place));
-        let opening = flow.into_opening(ending, related, self.now);
-        self.ready.push_back(Opening { hearsay, burst, ..opening });
+        self.ready.push_back(flow.conclude(ending, &self.recent, self.now));
+        self.table.remove(slot);
     }
-}
-
-/// A packet at a glance, and by what its flow is found.
-#[derive(Debug)]
-enum Looked {
-    Segment(Segment, u64, Key),
-    Other,
 }
 
 /// So many that the first is still in the cache when its turn comes.

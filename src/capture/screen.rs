@@ -6,18 +6,19 @@
 //! too many is passed over there. So each may run on a core of its own, and they share no memory.
 
 use std::collections::BTreeMap;
+use std::hint::black_box;
 
 use super::frames::{Flaw, FlawKind, Frame, Frames, Next};
-use crate::wire::glance::{self, Glance, RST, SYN, glance};
+use super::kept::{Kept, LONGEST_HEADERS, length};
+use crate::wire::decode_lax;
+use crate::wire::glance::{self, End, Ends, Glance, RST, SYN, Segment, glance};
+use crate::wire::link::LinkType;
 
 /// Reads a capture from start to end.
 #[derive(Debug)]
 pub struct Screen {
     frames: Frames,
-    watch: Watch,
-    surveyed: Surveyed,
-    /// The link layer of the last frames, and how many had it.
-    link: (i32, u64),
+    sieve: Sieve,
 }
 
 /// What was read of a capture.
@@ -51,11 +52,10 @@ pub struct Surveyed {
     pub interfaces: Vec<String>,
 }
 
-/// Packets that may matter, in order, with as many of their octets as their headers may have.
+/// Packets that may matter, in order.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
     pub(super) items: Vec<Item>,
-    octets: Vec<u8>,
     /// On its way back: of each opening that need not be watched any more, and of each SYN that began
     /// none, the hash.
     pub(super) unwatched: Vec<u64>,
@@ -63,17 +63,35 @@ pub struct Batch {
     pub live: Option<u64>,
 }
 
-/// A packet that may matter; small, since it goes from one core to another.
-#[derive(Clone, Copy, Debug)]
+/// A packet that may matter, and by what its opening is found. In this order it is copied as a whole and
+/// taken apart in pieces that lie within those of the copy, which a processor need not wait for.
+#[derive(Clone, Debug)]
+#[repr(C)]
 pub(super) struct Item {
-    pub frame: u64,
-    pub at: u64,
+    pub kept: Kept,
+    /// Of the ends and the interface.
+    pub hash: u64,
+    /// Of an ICMP error, those of the packet that it quotes.
+    pub ends: Ends,
+    /// Whether it came from the end that is less.
+    pub from_low: bool,
     pub interface: u32,
-    /// How long the packet was.
-    pub length: u32,
-    from: u32,
-    kept: u16,
-    pub inbound: Option<bool>,
+}
+
+impl Item {
+    pub const fn source(&self) -> End {
+        self.ends.end(self.from_low)
+    }
+
+    pub const fn destination(&self) -> End {
+        self.ends.end(!self.from_low)
+    }
+
+    /// Its hash, and looks at both ends of it, so that it comes from the other core's cache meanwhile.
+    pub fn touch(&self) -> u64 {
+        black_box((self.kept.frame, self.kept.flags, self.interface));
+        self.hash
+    }
 }
 
 impl Batch {
@@ -82,24 +100,9 @@ impl Batch {
         self.items.len() >= ENOUGH
     }
 
-    pub(super) fn packet(&self, item: &Item) -> &[u8] {
-        &self.octets[item.from as usize..][..usize::from(item.kept)]
-    }
-
-    /// Puts in a packet, of which the headers are so many octets at most.
-    fn put(&mut self, frame: &Frame<'_>, packet: &[u8], headers: usize) {
-        let kept = packet.len().min(headers).min(LONGEST_HEADERS);
-        let link = frame.octets.len() - packet.len();
-        self.items.push(Item {
-            frame: frame.number,
-            at: frame.at,
-            interface: frame.interface,
-            length: u32::try_from(frame.length.saturating_sub(link)).unwrap_or(u32::MAX),
-            from: u32::try_from(self.octets.len()).expect("a batch is handed on long before"),
-            kept: u16::try_from(kept).expect("headers are short"),
-            inbound: frame.direction(),
-        });
-        self.octets.extend(&packet[..kept]);
+    fn put(&mut self, frame: &Frame<'_>, (from, to): (End, End), hash: u64, kept: Kept) {
+        let (ends, from_low, interface) = (Ends::of(from, to), from <= to, frame.interface);
+        self.items.push(Item { kept, hash, ends, from_low, interface });
     }
 }
 
@@ -111,37 +114,34 @@ impl Screen {
 
     /// The same with at least so many buckets: few let pass more than is needed.
     pub fn of(buckets: usize) -> Self {
-        Self {
-            frames: Frames::default(),
-            watch: Watch::of(buckets),
-            surveyed: Surveyed::default(),
-            link: (0, 0),
-        }
+        Self { frames: Frames::default(), sieve: Sieve::of(buckets) }
     }
 
     /// Takes back a batch whose packets have been dealt with, and empties it.
     pub fn take_back(&mut self, batch: &mut Batch) {
         for hash in batch.unwatched.drain(..) {
-            self.watch.remove(hash);
+            self.sieve.watch.remove(hash);
         }
         batch.live = None;
         batch.items.clear();
-        batch.octets.clear();
     }
 
     /// Reads what it can of these octets. How many are used up: as long as that is less than there are,
     /// call again with the rest and more behind it; where it is more, leave out so many.
     pub fn read(&mut self, octets: &[u8], batch: &mut Batch) -> u64 {
+        let Self { frames, sieve } = self;
         let mut used = 0;
         while let Some(rest) = octets.get(used..) {
-            match self.frames.next(rest) {
+            let run = frames.run(rest, |frame| sieve.take(frame, batch));
+            used += run;
+            match frames.next(&rest[run..]) {
                 (Next::Frame(frame), length) => {
-                    self.take(&frame, batch);
+                    sieve.take(&frame, batch);
                     used += length;
                 }
                 (Next::Nameless, length) => {
-                    self.surveyed.frames += 1;
-                    self.surveyed.nameless += 1;
+                    sieve.surveyed.frames += 1;
+                    sieve.surveyed.nameless += 1;
                     used += length;
                 }
                 (Next::Other(length), _) => {
@@ -149,7 +149,7 @@ impl Screen {
                 }
                 (Next::More, _) => break,
                 (Next::Broken(flaw), _) => {
-                    self.surveyed.flaw = Some(flaw);
+                    sieve.surveyed.flaw = Some(flaw);
                     break;
                 }
             }
@@ -158,97 +158,38 @@ impl Screen {
     }
 
     /// Takes a frame.
-    #[inline]
     pub fn take(&mut self, frame: &Frame<'_>, batch: &mut Batch) {
-        self.note(frame);
-        let Some(packet) = frame.link_type().and_then(|link| link.ip_packet(frame.octets)) else {
-            return self.pass_over(frame);
-        };
-        let quick = glance::quick(packet);
-        if let Some((flags, hash)) = quick
-            && flags & (SYN | RST) == 0
-            && !self.watch.has(hash ^ salt(frame.interface))
-        {
-            self.surveyed.segments += 1;
-            return;
-        }
-        self.look(frame, packet, batch);
-    }
-
-    /// A frame in which no IP packet was found.
-    #[cold]
-    fn pass_over(&mut self, frame: &Frame<'_>) {
-        let is_wrapped = frame.link_type().is_some_and(|link| link.is_wrapped(frame.octets));
-        self.surveyed.wrapped += u64::from(is_wrapped);
-    }
-
-    /// Takes a packet that may matter.
-    fn look(&mut self, frame: &Frame<'_>, packet: &[u8], batch: &mut Batch) {
-        match glance(packet) {
-            Glance::Tcp(seen) => {
-                self.surveyed.segments += 1;
-                let hash = glance::hash(seen.source, seen.destination) ^ salt(frame.interface);
-                if seen.flags & SYN != 0 {
-                    self.watch.add(hash);
-                }
-                if seen.flags & (SYN | RST) != 0 || self.watch.has(hash) {
-                    batch.put(frame, packet, seen.headers(packet));
-                }
-            }
-            Glance::Icmp => batch.put(frame, packet, LONGEST_HEADERS),
-            Glance::Fragment => self.surveyed.fragments += 1,
-            Glance::Cut => self.surveyed.cut += 1,
-            Glance::Other => {}
-        }
+        self.sieve.take(frame, batch);
     }
 
     /// No more octets can be had, for that reason.
     pub fn fail(&mut self, why: FlawKind) {
-        self.surveyed.flaw.get_or_insert(self.frames.fail(why));
+        self.sieve.surveyed.flaw.get_or_insert(self.frames.fail(why));
     }
 
     /// Whether nothing more can be read.
     pub const fn is_broken(&self) -> bool {
-        self.surveyed.flaw.is_some()
+        self.sieve.surveyed.flaw.is_some()
     }
 
     /// The latest time of a frame so far, in nanoseconds since 1970.
-    pub const fn latest(&self) -> Option<u64> {
-        self.surveyed.last
+    pub fn latest(&self) -> Option<u64> {
+        self.sieve.times().map(|(_, last)| last)
     }
 
     /// Whether nothing was read, not even a header.
     pub const fn is_at_start(&self) -> bool {
-        self.frames.is_at_start() && self.surveyed.frames == 0
+        self.frames.is_at_start() && self.sieve.surveyed.frames == 0
     }
 
     /// The file has ended with these octets left over. What was read of it.
-    pub fn end(mut self, left: &[u8]) -> Surveyed {
-        if self.surveyed.flaw.is_none() {
-            self.surveyed.flaw = self.frames.end(left);
+    pub fn end(self, left: &[u8]) -> Surveyed {
+        let mut surveyed = self.sieve.end();
+        if surveyed.flaw.is_none() {
+            surveyed.flaw = self.frames.end(left);
         }
-        self.surveyed.interfaces = self.frames.interfaces().to_vec();
-        *self.surveyed.links.entry(self.link.0).or_default() += self.link.1;
-        self.surveyed.links.retain(|_, count| *count > 0);
-        self.surveyed
-    }
-
-    #[inline]
-    fn note(&mut self, frame: &Frame<'_>) {
-        let surveyed = &mut self.surveyed;
-        surveyed.frames += 1;
-        surveyed.octets += frame.length as u64;
-        if self.link.0 != frame.link {
-            *surveyed.links.entry(self.link.0).or_default() += self.link.1;
-            self.link = (frame.link, 0);
-        }
-        self.link.1 += 1;
-        if !frame.is_timed {
-            surveyed.untimed += 1;
-            return;
-        }
-        surveyed.first = Some(surveyed.first.map_or(frame.at, |first| first.min(frame.at)));
-        surveyed.last = Some(surveyed.last.unwrap_or_default().max(frame.at));
+        surveyed.interfaces = self.frames.interfaces().to_vec();
+        surveyed
     }
 }
 
@@ -258,56 +199,174 @@ impl Default for Screen {
     }
 }
 
+/// Tells the packets that may matter from all others, in a few instructions for nearly each of them.
+#[derive(Debug)]
+struct Sieve {
+    watch: Watch,
+    surveyed: Surveyed,
+    /// The link layer of the last frames: its number, what that means, and how many had it.
+    link: (i32, Option<LinkType>, u64),
+    /// The earliest time of a frame and the latest one; the other way round while there is none.
+    first: u64,
+    last: u64,
+}
+
+impl Sieve {
+    fn of(buckets: usize) -> Self {
+        Self {
+            watch: Watch::of(buckets),
+            surveyed: Surveyed::default(),
+            link: (0, LinkType::from_number(0), 0),
+            first: u64::MAX,
+            last: 0,
+        }
+    }
+
+    #[inline]
+    fn take(&mut self, frame: &Frame<'_>, batch: &mut Batch) {
+        self.note(frame);
+        let Some(packet) = self.link.1.and_then(|link| link.ip_packet(frame.octets)) else {
+            return self.pass_over(frame);
+        };
+        let Some((flags, hash)) = glance::quick(packet) else {
+            return self.look(frame, packet, batch);
+        };
+        if flags & (SYN | RST) != 0 || self.watch.has(hash ^ salt(frame.interface)) {
+            return self.look(frame, packet, batch);
+        }
+        self.surveyed.segments += 1;
+    }
+
+    /// A frame in which no IP packet was found.
+    #[cold]
+    fn pass_over(&mut self, frame: &Frame<'_>) {
+        let is_wrapped = self.link.1.is_some_and(|link| link.is_wrapped(frame.octets));
+        self.surveyed.wrapped += u64::from(is_wrapped);
+    }
+
+    /// Takes a packet that may matter.
+    fn look(&mut self, frame: &Frame<'_>, packet: &[u8], batch: &mut Batch) {
+        match glance(packet) {
+            Glance::Tcp(seen) => self.take_segment(frame, packet, seen, batch),
+            Glance::Icmp => take_icmp(frame, packet, batch),
+            Glance::Fragment => self.surveyed.fragments += 1,
+            Glance::Cut => self.surveyed.cut += 1,
+            Glance::Other => {}
+        }
+    }
+
+    fn take_segment(&mut self, frame: &Frame<'_>, packet: &[u8], seen: Segment, batch: &mut Batch) {
+        self.surveyed.segments += 1;
+        let Segment { source, destination, flags, .. } = seen;
+        let hash = glance::hash(source, destination) ^ salt(frame.interface);
+        if flags & SYN != 0 {
+            self.watch.add(hash);
+        }
+        // Without any flag it is a scanner's, and of no connection.
+        if flags & (SYN | RST) != 0 || flags != 0 && self.watch.has(hash) {
+            let kept = Kept::segment(frame, packet, seen);
+            batch.put(frame, (source, destination), hash, kept);
+        }
+    }
+
+    #[inline]
+    fn note(&mut self, frame: &Frame<'_>) {
+        let surveyed = &mut self.surveyed;
+        surveyed.frames += 1;
+        surveyed.octets += frame.length as u64;
+        if self.link.0 != frame.link {
+            *surveyed.links.entry(self.link.0).or_default() += self.link.2;
+            self.link = (frame.link, frame.link_type(), 0);
+        }
+        self.link.2 += 1;
+        if !frame.is_timed {
+            surveyed.untimed += 1;
+            return;
+        }
+        self.first = self.first.min(frame.at);
+        self.last = self.last.max(frame.at);
+    }
+
+    /// The earliest time of a frame, and the latest one.
+    fn times(&self) -> Option<(u64, u64)> {
+        (self.first <= self.last).then_some((self.first, self.last))
+    }
+
+    fn end(self) -> Surveyed {
+        let (first, last) = self.times().unzip();
+        let mut surveyed = Surveyed { first, last, ..self.surveyed };
+        *surveyed.links.entry(self.link.0).or_default() += self.link.2;
+        surveyed.links.retain(|_, count| *count > 0);
+        surveyed
+    }
+}
+
+/// An ICMP error is of the connection whose packet it quotes.
+fn take_icmp(frame: &Frame<'_>, packet: &[u8], batch: &mut Batch) {
+    let headers = &packet[..packet.len().min(LONGEST_HEADERS)];
+    let Ok(error) = decode_lax(headers, length(frame, packet)) else { return };
+    let Some(icmp) = error.icmp_error() else { return };
+    let (from, to) = (icmp.quote.source.into(), icmp.quote.destination.into());
+    let hash = glance::hash(from, to) ^ salt(frame.interface);
+    batch.put(frame, (from, to), hash, Kept::icmp(frame, packet, icmp));
+}
+
 /// How many openings are under way in each bucket, and how many SYNs are on their way to whoever knows
-/// whether they begin one. Octets, since each packet looks up one: as many as stay in a core's own cache.
+/// whether they begin one. Each packet looks up whether there are any: a bit of each bucket, which all stay
+/// in the nearest cache.
 #[derive(Debug)]
 struct Watch {
-    buckets: Box<[u8]>,
+    counts: Box<[u8]>,
+    bits: Box<[u64]>,
 }
 
 impl Watch {
     fn of(buckets: usize) -> Self {
-        Self { buckets: vec![0; buckets.next_power_of_two()].into() }
+        let buckets = buckets.next_power_of_two().max(64);
+        Self { counts: vec![0; buckets].into(), bits: vec![0; buckets / 64].into() }
     }
 
     #[inline]
     fn has(&self, hash: u64) -> bool {
-        self.buckets[self.bucket(hash)] != 0
+        let bucket = self.bucket(hash);
+        self.bits[bucket / 64] >> (bucket % 64) & 1 != 0
     }
 
     /// What is too many to be counted stays: all packets of that bucket are then looked at.
     fn add(&mut self, hash: u64) {
-        let count = &mut self.buckets[self.bucket(hash)];
-        *count = count.saturating_add(1);
+        let bucket = self.bucket(hash);
+        self.counts[bucket] = self.counts[bucket].saturating_add(1);
+        self.bits[bucket / 64] |= 1 << (bucket % 64);
     }
 
     fn remove(&mut self, hash: u64) {
-        let count = &mut self.buckets[self.bucket(hash)];
-        if *count < u8::MAX {
-            *count -= 1;
+        let bucket = self.bucket(hash);
+        if self.counts[bucket] < u8::MAX {
+            self.counts[bucket] -= 1;
+        }
+        if self.counts[bucket] == 0 {
+            self.bits[bucket / 64] &= !(1 << (bucket % 64));
         }
     }
 
     #[inline]
     fn bucket(&self, hash: u64) -> usize {
-        (hash >> 24) as usize & (self.buckets.len() - 1)
+        (hash >> 24) as usize & (self.counts.len() - 1)
     }
 }
 
 /// Interfaces see the same connection, each in its own way.
 #[inline]
-pub(super) const fn salt(interface: u32) -> u64 {
+const fn salt(interface: u32) -> u64 {
     (interface as u64).wrapping_mul(0xd6e8_feb8_6659_fd93)
 }
 
-/// Handing them on costs little beside what they cost.
-const ENOUGH: usize = 1_024;
+/// Handing them on costs little beside what they cost. More would come back later, and so long packets
+/// pass that need not.
+const ENOUGH: usize = 128;
 
 /// Some times as many as there are openings under way at once on a busy link.
-const BUCKETS: usize = 1 << 16;
-
-/// Both headers with their options, and what an ICMP error quotes; IPv6 extension headers beside.
-const LONGEST_HEADERS: usize = 256;
+const BUCKETS: usize = 1 << 17;
 
 #[cfg(test)]
 mod tests {

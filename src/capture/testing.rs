@@ -89,10 +89,10 @@ fn openings_looked_at(
         openings.take(&mut batch);
         look(&openings);
         screen.take_back(&mut batch);
-        decided.extend(std::iter::from_fn(|| openings.decided()));
+        decided.extend(std::iter::from_fn(|| openings.decided().cloned()));
     }
     let last = frames.iter().map(|(at, _)| *at).max();
     openings.end(last.unwrap_or_default());
-    decided.extend(std::iter::from_fn(|| openings.decided()));
+    decided.extend(std::iter::from_fn(|| openings.decided().cloned()));
     decided
 }

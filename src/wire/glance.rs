@@ -41,13 +41,13 @@ impl Segment {
     }
 }
 
-/// An address, IPv4 as IPv6 maps it (RFC 4291 §2.5.5.2), and a port. In halves, which need less room than
-/// one number does.
+/// An address, IPv4 as IPv6 maps it (RFC 4291 §2.5.5.2), and a port. In words: a number of 128 bits would
+/// need more room, and a copy of a shorter field waits until that has been written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct End {
     high: u64,
     low: u64,
-    port: u16,
+    port: u64,
 }
 
 /// Two ends of a connection, whichever way a segment goes.
@@ -63,7 +63,8 @@ pub struct Ends {
 pub fn quick(packet: &[u8]) -> Option<(u8, u64)> {
     let header: &[u8; 34] = packet.first_chunk()?;
     let is_usual = header[0] == 0x45 && header[9] == TCP && header[6] & 0x1f == 0 && header[7] == 0;
-    let end = |address, port| folded(MAPPED | four(header, address) as u64, two(header, port));
+    let port = |at| u64::from(two(header, at));
+    let end = |address, at| folded(MAPPED | four(header, address) as u64, port(at));
     is_usual.then(|| (header[33], mixed(end(12, 20), end(16, 22))))
 }
 
@@ -151,11 +152,11 @@ pub(super) fn behind_extensions(packet: &[u8]) -> Option<Behind> {
 impl End {
     #[inline]
     const fn v4(address: u32, port: u16) -> Self {
-        Self { high: 0, low: MAPPED | address as u64, port }
+        Self { high: 0, low: MAPPED | address as u64, port: port as u64 }
     }
 
     const fn v6(address: u128, port: u16) -> Self {
-        Self { high: (address >> 64) as u64, low: address as u64, port }
+        Self { high: (address >> 64) as u64, low: address as u64, port: port as u64 }
     }
 
     /// The same address, whatever the port.
@@ -177,7 +178,7 @@ impl End {
     pub fn endpoint(self) -> Endpoint {
         let address = Ipv6Addr::from_bits(u128::from(self.high) << 64 | u128::from(self.low));
         let address = address.to_ipv4_mapped().map_or(IpAddr::V6(address), IpAddr::V4);
-        Endpoint::new(address, self.port)
+        Endpoint::new(address, self.port as u16)
     }
 
     const fn folded(self) -> u64 {
@@ -220,8 +221,8 @@ pub const fn hash(one: End, other: End) -> u64 {
 }
 
 #[inline]
-const fn folded(address: u64, port: u16) -> u64 {
-    (address ^ (port as u64) << 48).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+const fn folded(address: u64, port: u64) -> u64 {
+    (address ^ port << 48).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 /// The same either way.

@@ -1,7 +1,6 @@
 //! pcap: one header, then frames of one link layer.
 
-use pcap_parser::nom;
-use pcap_parser::{LegacyPcapBlock, parse_pcap_frame, parse_pcap_frame_be, parse_pcap_header};
+use pcap_parser::{nom, parse_pcap_header};
 
 use super::{FlawKind, Frame, LONGEST_FRAME, Next, broken};
 
@@ -37,41 +36,49 @@ impl Classic {
 
     #[inline]
     pub fn next<'a>(&self, octets: &'a [u8]) -> (Next<'a>, usize) {
-        if let Some(claimed) = self.claimed(octets).filter(|claimed| *claimed > LONGEST_FRAME) {
-            return broken(FlawKind::TooLong(claimed));
-        }
-        let parse = if self.big_endian { parse_pcap_frame_be } else { parse_pcap_frame };
-        match parse(octets) {
-            Ok((rest, block)) => (Next::Frame(self.frame(&block)), octets.len() - rest.len()),
-            Err(nom::Err::Incomplete(_)) => (Next::More, 0),
-            Err(_) => broken(FlawKind::BadBlock),
+        match (self.whole(octets), self.claimed(octets)) {
+            (Some((frame, length)), _) => (Next::Frame(frame), length),
+            (None, Some(claimed)) if claimed > LONGEST_FRAME => broken(FlawKind::TooLong(claimed)),
+            (None, _) => (Next::More, 0),
         }
     }
 
+    /// The frame that stands next, if all of it is there, and how many octets it takes. Its header is four
+    /// words: seconds, their fraction, how many octets were kept, and of how many.
     #[inline]
-    fn claimed(&self, octets: &[u8]) -> Option<u32> {
-        let length = octets.get(8..12)?.try_into().ok()?;
-        Some(if self.big_endian { u32::from_be_bytes(length) } else { u32::from_le_bytes(length) })
-    }
-
-    #[inline]
-    fn frame<'a>(&self, block: &LegacyPcapBlock<'a>) -> Frame<'a> {
-        let at = u64::from(block.ts_sec) * 1_000_000_000 + u64::from(block.ts_usec) * self.unit;
-        Frame {
+    pub fn whole<'a>(&self, octets: &'a [u8]) -> Option<(Frame<'a>, usize)> {
+        let (header, rest) = octets.split_first_chunk::<FRAME_HEADER>()?;
+        let word =
+            |at: usize| self.word([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+        let kept = word(8);
+        let octets = rest.get(..kept as usize).filter(|_| kept <= LONGEST_FRAME)?;
+        let frame = Frame {
             number: 0,
-            at,
+            at: u64::from(word(0)) * 1_000_000_000 + u64::from(word(4)) * self.unit,
             is_timed: true,
             interface: 0,
             link: self.link,
             inbound: None,
-            octets: block.data,
-            length: (block.origlen as usize).max(block.data.len()),
-        }
+            octets,
+            length: (word(12) as usize).max(octets.len()),
+        };
+        Some((frame, FRAME_HEADER + octets.len()))
+    }
+
+    /// How many octets the frame that stands next claims to have.
+    fn claimed(&self, octets: &[u8]) -> Option<u32> {
+        Some(self.word(octets.get(8..12)?.try_into().ok()?))
+    }
+
+    #[inline]
+    const fn word(&self, octets: [u8; 4]) -> u32 {
+        if self.big_endian { u32::from_be_bytes(octets) } else { u32::from_le_bytes(octets) }
     }
 }
 
 /// How long a file's header is, and how it begins: in two byte orders, for microseconds and nanoseconds.
 const HEADER: usize = 24;
+const FRAME_HEADER: usize = 16;
 const MAGICS: [[u8; 4]; 4] = [
     [0xa1, 0xb2, 0xc3, 0xd4],
     [0xd4, 0xc3, 0xb2, 0xa1],

@@ -107,6 +107,11 @@ impl Queues {
             .or_else(|| next(&mut self.opening, now, table, is_due))
     }
 
+    /// Who will be due next, so many at most.
+    pub fn due_soon(&self, most: usize) -> impl Iterator<Item = u32> {
+        self.settled.iter().take(most).map(|entry| entry.slot)
+    }
+
     /// The flow that is due next, whenever that is.
     pub fn quietest(&mut self, table: &Table) -> Option<u32> {
         let is_first = |flow: &Flow, entry: &Entry| flow.due <= entry.due;

@@ -1,10 +1,11 @@
 //! What is kept of one opening while it is under way, and what is left of it.
 
-use super::kept::Kept;
-use super::recent::{Burst, Call, Hearsay, Place};
+use super::recent::{Burst, Call, Hearsay, Place, Recent};
 use super::table::Key;
+use crate::capture::kept::Kept;
+use crate::capture::screen::Item;
 use crate::wire::Endpoint;
-use crate::wire::glance::{ACK, End, RST, SYN, Segment};
+use crate::wire::glance::{ACK, End, RST, SYN};
 
 /// One attempt, or several, to open a connection between two endpoints.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,8 +150,10 @@ pub struct Flow {
 
 impl Flow {
     /// `packets` is to be empty, and may have room.
-    pub fn begin(hash: u64, key: Key, seen: Segment, first: Kept, packets: Vec<Kept>) -> Self {
-        let a = if first.is_bare_syn() { seen.source } else { seen.destination };
+    pub fn begin(key: Key, first: Item, packets: Vec<Kept>) -> Self {
+        let (source, destination) = (first.source(), first.destination());
+        let Item { hash, kept, .. } = first;
+        let a = if kept.is_bare_syn() { source } else { destination };
         let mut flow = Self {
             hash,
             key,
@@ -171,20 +174,20 @@ impl Flow {
             is_heard: [false; 2],
             has_use: false,
         };
-        flow.take(first, seen.source);
+        flow.take(kept, source == a);
         flow
     }
 
-    /// Takes a packet that came from there; whether it is kept.
-    pub fn take(&mut self, mut kept: Kept, from: End) -> bool {
-        kept.from_a = from == self.a();
+    /// Takes a packet of that end, or an ICMP error about one to that end; whether it is kept.
+    #[inline]
+    pub fn take(&mut self, kept: Kept, from_a: bool) -> bool {
         self.has_syn_ack |= kept.is_syn_ack();
         self.has_reset |= kept.flags & RST != 0;
-        self.is_answered |= !kept.from_a && !kept.is_icmp();
+        self.is_answered |= !from_a && !kept.is_icmp();
         if self.phase == Phase::Settled && kept.flags & SYN == 0 {
             return false;
         }
-        self.is_heard[usize::from(kept.from_a)] |= kept.flags & (SYN | RST | ACK) == ACK;
+        self.is_heard[usize::from(from_a)] |= kept.flags & (SYN | RST | ACK) == ACK;
         self.has_use |= kept.is_of_use();
         // As long as one has sent but SYNs, it may go on sending them.
         if self.has_syn_ack && self.is_heard == [true; 2] && self.has_use {
@@ -193,6 +196,7 @@ impl Flow {
         let is_kept = self.packets.len() < MOST_PACKETS;
         if is_kept {
             self.packets.push(kept);
+            self.packets.last_mut().expect("it was just put there").from_a = from_a;
         } else {
             self.left_out += 1;
         }
@@ -207,12 +211,8 @@ impl Flow {
     /// Whether a segment begins another connection between the same endpoints: this one was of use, and
     /// a SYN with another number comes.
     pub fn is_over_by(&self, kept: &Kept) -> bool {
-        self.phase == Phase::Settled
-            && kept.is_bare_syn()
-            && !self
-                .packets
-                .iter()
-                .any(|earlier| earlier.flags & SYN != 0 && earlier.seq == kept.seq)
+        let is_again = |earlier: &Kept| earlier.flags & SYN != 0 && earlier.seq == kept.seq;
+        self.phase == Phase::Settled && kept.is_bare_syn() && !self.packets.iter().any(is_again)
     }
 
     /// When it is decided, if nothing comes after this moment.
@@ -233,14 +233,9 @@ impl Flow {
         self.has_reset || self.phase == Phase::Settled || self.packets.iter().any(Kept::is_icmp)
     }
 
-    /// Whether SYNs of other connections may explain it.
-    pub const fn may_be_related(&self) -> bool {
-        !self.has_syn_ack
-    }
-
-    /// Whether its end may be owed to a limit, which what began beside it shows.
-    pub const fn may_be_limited(&self) -> bool {
-        !self.is_answered
+    /// Whether a is the end that is less, or the other.
+    pub const fn is_a(&self, is_low: bool) -> bool {
+        self.a_is_low == is_low
     }
 
     pub const fn a(&self) -> End {
@@ -251,13 +246,13 @@ impl Flow {
         self.key.ends.end(!self.a_is_low)
     }
 
-    pub fn last_frame(&self) -> Option<u64> {
-        self.packets.last().map(|kept| kept.frame)
+    pub fn packets(&self) -> &[Kept] {
+        &self.packets
     }
 
     /// How many nanoseconds after b was last sent a SYN this segment from there comes, if it is the first.
-    pub fn first_answer(&self, kept: &Kept, from: End) -> Option<u64> {
-        if self.is_answered || from != self.b() {
+    pub fn first_answer(&self, kept: &Kept, from_a: bool) -> Option<u64> {
+        if self.is_answered || from_a {
             return None;
         }
         let syn = self.packets.iter().rfind(|earlier| earlier.is_bare_syn() && earlier.from_a)?;
@@ -273,18 +268,27 @@ impl Flow {
         self.packets.first().map_or(0, |kept| kept.frame)
     }
 
-    pub fn into_opening(self, ending: Ending, related: Vec<Call>, decided_at: u64) -> Opening {
+    /// What is left of it once it is decided, which takes its packets.
+    pub fn conclude(&mut self, ending: Ending, recent: &Recent, now: u64) -> Opening {
+        let (a, b, interface) = (self.a(), self.b(), self.key.interface);
+        let related = match self.has_syn_ack {
+            true => Vec::new(),
+            // SYNs of other connections may explain it.
+            false => recent.of(a, b, interface, self.began()),
+        };
+        // Its end may be owed to a limit, which what began beside it shows.
+        let burst = if self.is_answered { None } else { recent.burst(a, b, self.place) };
         Opening {
-            a: self.a().endpoint(),
-            b: self.b().endpoint(),
-            interface: self.key.interface,
-            packets: self.packets,
+            a: a.endpoint(),
+            b: b.endpoint(),
+            interface,
+            packets: std::mem::take(&mut self.packets),
             left_out: self.left_out,
             ending,
             related,
-            hearsay: [Hearsay::default(); 2],
-            burst: None,
-            decided_at,
+            hearsay: [a, b].map(|end| recent.hearsay(end)),
+            burst,
+            decided_at: now,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Who sent a SYN to whom of late, and what other connections tell of an address.
 
+use std::num::NonZeroU64;
+
 use hashbrown::HashTable;
 
 use crate::capture::screen::Item;
@@ -56,11 +58,13 @@ pub struct Recent {
 
 impl Recent {
     /// A SYN begins an opening. Its place among those that are close together.
-    pub fn called(&mut self, from: End, to: End, seq: Seq, item: &Item) -> Place {
-        let Item { frame, at, interface, .. } = *item;
-        let seen = Seen { from, to, frame, at, interface, seq };
-        self.by_source.entry(from).put(seen, |seen| seen.to);
-        self.by_target.entry(to).put(seen, |seen| seen.from);
+    pub fn called(&mut self, syn: &Item) -> Place {
+        let (from, to, Item { interface, kept, .. }) = (syn.source(), syn.destination(), syn);
+        let (frame, at, seq) = (kept.frame, kept.at, kept.number());
+        let frame = NonZeroU64::new(frame).unwrap_or(NonZeroU64::MIN);
+        let seen = |other| Seen { other, frame, at, interface: *interface, seq };
+        self.by_source.entry(from).put(seen(to));
+        self.by_target.entry(to).put(seen(from));
         self.bursts.entry((from.host(), to)).begin(at)
     }
 
@@ -96,36 +100,38 @@ impl Recent {
     /// from b to a, before this opening, which began then; and the one that another aimed as a aims, from
     /// b's port at a's, at the address of b.
     pub fn of(&self, a: End, b: End, interface: u32, began: u64) -> Vec<Call> {
-        let find = |table: &Generations<End, Callers>, end: End| {
-            table.find(end).map_or([None; 2], |callers| callers.0).into_iter().flatten()
-        };
-        let to_a = find(&self.by_target, a).find(|seen| seen.from != b);
-        let to_b = find(&self.by_target, b).find(|seen| seen.from != a);
-        let by_a = find(&self.by_source, a).find(|seen| seen.to != b);
-        let by_b = find(&self.by_source, b).find(|seen| seen.to != a);
-        let back = find(&self.by_source, b).find(|seen| seen.to == a && seen.at < began);
-        let mut aimed = find(&self.by_target, b.with_port_of(a));
-        let aimed = aimed.find(|seen| seen.from.has_port_of(b) && seen.from != a && seen.to != a);
+        let by = |end| known(&self.by_source, end).map(move |seen| (end, seen.other, seen));
+        let to = |end| known(&self.by_target, end).map(move |seen| (seen.other, end, seen));
+        let to_a = to(a).find(|(from, ..)| *from != b);
+        let to_b = to(b).find(|(from, ..)| *from != a);
+        let by_a = by(a).find(|(_, to, _)| *to != b);
+        let by_b = by(b).find(|(_, to, _)| *to != a);
+        let back = by(b).find(|(_, to, seen)| *to == a && seen.at < began);
+        let mut aimed = to(b.with_port_of(a));
+        let aimed = aimed.find(|(from, to, _)| from.has_port_of(b) && *from != a && *to != a);
         let all = [to_a, to_b, by_a, by_b, back, aimed].into_iter().flatten();
-        all.filter(|seen| seen.interface == interface).map(Seen::call).collect()
+        all.filter(|(.., seen)| seen.interface == interface).map(call).collect()
     }
 }
 
+fn known(table: &Generations<End, Callers>, end: End) -> impl Iterator<Item = Seen> {
+    table.find(end).map_or([None; 2], |callers| callers.0).into_iter().flatten()
+}
+
+fn call((from, to, seen): (End, End, Seen)) -> Call {
+    let Seen { frame, at, seq, .. } = seen;
+    Call { from: from.endpoint(), to: to.endpoint(), frame: frame.get(), at, seq }
+}
+
+/// A SYN of an endpoint, or one to it.
 #[derive(Clone, Copy, Debug)]
 struct Seen {
-    from: End,
-    to: End,
-    frame: u64,
+    /// Whom it went to, or came from.
+    other: End,
+    frame: NonZeroU64,
     at: u64,
     interface: u32,
     seq: Seq,
-}
-
-impl Seen {
-    fn call(self) -> Call {
-        let Self { from, to, frame, at, seq, .. } = self;
-        Call { from: from.endpoint(), to: to.endpoint(), frame, at, seq }
-    }
 }
 
 /// The last SYN of an endpoint, and the last one that had another at its other end.
@@ -133,9 +139,9 @@ impl Seen {
 struct Callers([Option<Seen>; 2]);
 
 impl Callers {
-    fn put(&mut self, seen: Seen, other: impl Fn(Seen) -> End) {
+    fn put(&mut self, seen: Seen) {
         let Self([last, before]) = self;
-        if last.is_some_and(|last| other(last) != other(seen)) {
+        if last.is_some_and(|last| last.other != seen.other) {
             *before = *last;
         }
         *last = Some(seen);

@@ -1,8 +1,13 @@
 //! The openings under way, found by their endpoints.
 
+use std::hint::black_box;
+
 use hashbrown::HashTable;
+use smallvec::SmallVec;
 
 use super::flow::Flow;
+use crate::capture::kept::Kept;
+use crate::capture::screen::Item;
 use crate::wire::glance::Ends;
 
 /// By what an opening is found.
@@ -12,12 +17,25 @@ pub struct Key {
     pub interface: u32,
 }
 
+impl Key {
+    pub fn of(item: &Item) -> Self {
+        Self { ends: item.ends, interface: item.interface }
+    }
+}
+
 /// Flows in slots, and an index of them.
 #[derive(Debug, Default)]
 pub struct Table {
-    index: HashTable<u32>,
+    index: HashTable<Place>,
     slots: Vec<Option<Flow>>,
     free: Vec<u32>,
+}
+
+/// Where a flow is. That of its hash which the index does not look at tells nearly all others apart.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    slot: u32,
+    mark: u32,
 }
 
 impl Table {
@@ -26,8 +44,28 @@ impl Table {
     }
 
     pub fn find(&self, hash: u64, key: Key) -> Option<u32> {
-        let is_it = |slot: &u32| self.flow(*slot).is_some_and(|flow| flow.key == key);
-        self.index.find(hash, is_it).copied()
+        let is_it = |place: &Place| {
+            place.mark == mark(hash) && self.flow(place.slot).is_some_and(|flow| flow.key == key)
+        };
+        self.index.find(hash, is_it).map(|place| place.slot)
+    }
+
+    /// Looks at the flows that probably have these hashes, and at their last packets: what is not in this
+    /// core's cache comes there for all of them at a time, which takes no longer than for one.
+    pub fn touch(&self, hashes: impl Iterator<Item = u64>) {
+        let find = |hash| self.index.find(hash, |place| place.mark == mark(hash));
+        let places: SmallVec<[Place; FEW]> = hashes.filter_map(find).copied().collect();
+        let last = |place: &Place| self.flow(place.slot)?.packets().last();
+        let packets: SmallVec<[&Kept; FEW]> = places.iter().filter_map(last).collect();
+        packets.iter().for_each(|kept| _ = black_box(kept.frame));
+    }
+
+    /// The same of the flows in these slots, and of all their packets. How many there are.
+    pub fn touch_whole(&self, slots: impl Iterator<Item = u32>) -> usize {
+        let packets = |slot| self.flow(slot).map(Flow::packets);
+        let flows: SmallVec<[&[Kept]; FEW]> = slots.filter_map(packets).collect();
+        flows.iter().copied().flatten().for_each(|kept| _ = black_box(kept.frame));
+        flows.len()
     }
 
     pub fn flow(&self, slot: u32) -> Option<&Flow> {
@@ -51,18 +89,20 @@ impl Table {
         });
         self.slots[slot as usize] = Some(flow);
         let slots = &self.slots;
-        let hash_of = |slot: &u32| slots[*slot as usize].as_ref().map_or(0, |flow| flow.hash);
-        self.index.insert_unique(hash, slot, hash_of);
+        let hash_of =
+            |place: &Place| slots[place.slot as usize].as_ref().map_or(0, |flow| flow.hash);
+        self.index.insert_unique(hash, Place { slot, mark: mark(hash) }, hash_of);
         slot
     }
 
-    pub fn remove(&mut self, slot: u32) -> Flow {
-        let flow = self.slots[slot as usize].take().expect("slots in the index are taken");
-        if let Ok(entry) = self.index.find_entry(flow.hash, |other| *other == slot) {
+    /// Frees the slot of a flow that has been dealt with.
+    pub fn remove(&mut self, slot: u32) {
+        let hash = self.flow_mut(slot).hash;
+        self.slots[slot as usize] = None;
+        if let Ok(entry) = self.index.find_entry(hash, |place| place.slot == slot) {
             entry.remove();
         }
         self.free.push(slot);
-        flow
     }
 
     /// The slots of all of them.
@@ -71,3 +111,11 @@ impl Table {
         slots.filter(|(flow, _)| flow.is_some()).map(|(_, slot)| slot)
     }
 }
+
+/// The index goes by the highest bits of a hash and by its lowest.
+const fn mark(hash: u64) -> u32 {
+    (hash >> 20) as u32
+}
+
+/// So many are touched at a time without asking for memory.
+const FEW: usize = 16;

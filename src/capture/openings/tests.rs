@@ -1,5 +1,6 @@
 use super::*;
-use crate::capture::testing::{openings_of, openings_of_at_most, openings_watched};
+use crate::capture::testing::{openings_in, openings_of, openings_of_at_most, openings_watched};
+use crate::wire::{Flags, Packet};
 
 const A: &str = "192.0.2.1:1000";
 const B: &str = "198.51.100.1:80";
@@ -24,6 +25,20 @@ fn a_handshake_is_one_plain_opening() {
     assert!(opening.is_plain());
     assert_eq!(opening.packets.len(), 3);
     assert_eq!(opening.ending, Ending::CaptureEnded);
+}
+
+#[test]
+fn a_segment_without_any_flag_is_of_no_opening() {
+    let mut packets: Vec<(u64, Option<bool>, Packet)> = Vec::new();
+    for (at, line) in handshake() {
+        let packet: Packet = line.parse().expect("a packet");
+        let mut bare = packet.clone();
+        bare.segment_mut().expect("a segment").flags = Flags::default();
+        packets.extend([(at, None, packet), (at, None, bare)]);
+    }
+    let openings = openings_in(1_000, &packets);
+    assert_eq!((openings.len(), openings[0].packets.len()), (1, 3));
+    assert!(openings[0].is_plain());
 }
 
 #[test]

@@ -61,8 +61,7 @@ fn take(
 /// Hands on what is decided.
 pub fn hand_on(openings: &mut Openings, number: usize, sink: &mut Sink) {
     while let Some(opening) = openings.decided() {
-        sink.take(&opening, number);
-        openings.take_back(opening);
+        sink.take(opening, number);
     }
     sink.flush();
 }
@@ -122,8 +121,9 @@ fn more(octets: &mut Octets, screen: &mut Screen) -> os::Result<bool> {
     }
 }
 
-/// So that one can be filled while another is taken.
-const BATCHES: usize = 4;
+/// So that one can be filled while another is taken; with more on their way, more packets would pass that
+/// need not.
+const BATCHES: usize = 2;
 
 /// Some 40 megabytes if each has sent one SYN, as in a flood.
 pub const MOST_UNDER_WAY: usize = 1 << 17;

@@ -27,13 +27,16 @@ fn within(case: &Case<'_>) -> Option<Diagnosed> {
             refused.push(syn.seq);
         }
     }
+    if refused.len() < LEAST_ANSWERED_WITHIN {
+        return None;
+    }
     let because = format!(
         "the first {} attempts were refused at once, and the next one met silence, {} SYNs long",
         refused.len(),
         row.len()
     );
     let late = case.bare_syns(Side::A).map(|(seen, _)| seen).filter(|seen| seen.at >= begin);
-    (refused.len() >= LEAST_ANSWERED_WITHIN).then(|| found(because, frames(late)))
+    Some(found(because, frames(late)))
 }
 
 /// From one address to one endpoint: the first openings were answered, those that were begun soon after
@@ -44,8 +47,10 @@ fn across(case: &Case<'_>) -> Option<Diagnosed> {
         && burst.answered == burst.last_answered
         && burst.place > burst.last_answered
         && burst.begun - burst.last_answered >= LEAST_LEFT;
-    let is_silent = unanswered(case).is_some();
     let prohibited = case.errors(Side::A).any(|(_, icmp)| is_prohibited(icmp));
+    if !is_row || !prohibited && unanswered(case).is_none() {
+        return None;
+    }
     let how =
         if prohibited { "with an ICMP error, administratively prohibited" } else { "by nothing" };
     let because = format!(
@@ -56,8 +61,7 @@ fn across(case: &Case<'_>) -> Option<Diagnosed> {
         burst.answered,
         burst.begun - burst.last_answered
     );
-    let is_limited = is_row && (is_silent || prohibited);
-    is_limited.then(|| found(because, frames(case.packets.iter())))
+    Some(found(because, frames(case.packets.iter())))
 }
 
 fn found(because: String, frames: Vec<u64>) -> Diagnosed {

@@ -34,8 +34,6 @@ pub fn local_reset(case: &Case<'_>) -> Option<Diagnosed> {
         let is_plain = !segment.is_reset() && !segment.flags.contains(Flags::SYN);
         is_plain && segment.flags.contains(Flags::ACK)
     });
-    let because =
-        format!("{} sent a SYN, and reset the SYN,ACK that answered it: {CLOSED}", case.name(side));
     // One from a box ends what the host knew.
     let was_ended = case
         .resets(side.opposite())
@@ -44,7 +42,10 @@ pub fn local_reset(case: &Case<'_>) -> Option<Diagnosed> {
         cause: OpeningCause::LocalReset,
         side: Some(side),
         confidence: Confidence::Likely,
-        because,
+        because: format!(
+            "{} sent a SYN, and reset the SYN,ACK that answered it: {CLOSED}",
+            case.name(side)
+        ),
         frames: vec![syn_ack.frame, reset.frame],
         advice: KEEP_OPEN.to_owned(),
     })
@@ -306,6 +307,9 @@ fn nearer_reset(case: &Case<'_>, refusal: &Refusal<'_>) -> Option<Diagnosed> {
     // One from farther away than the host may be the host's, and what was heard of it a proxy's.
     let is_nearer = case.is_nearer(box_ttl, host_ttl);
     let is_early = box_hops == host_hops && refusal.is_early();
+    if !is_nearer && !is_early {
+        return None;
+    }
     let name = case.name(refusal.by);
     let whence = if is_early {
         format!(
@@ -318,7 +322,7 @@ fn nearer_reset(case: &Case<'_>, refusal: &Refusal<'_>) -> Option<Diagnosed> {
             away(box_ttl)
         )
     };
-    (is_nearer || is_early).then(|| Diagnosed {
+    Some(Diagnosed {
         cause: OpeningCause::MiddleboxReset,
         side: Some(refusal.by),
         confidence: sure(is_nearer && refusal.is_own),

@@ -45,7 +45,7 @@ pub fn local_firewall(case: &Case<'_>) -> Option<Diagnosed> {
     let came_in = case.opening.packets.iter().all(|kept| kept.inbound == Some(true));
     // Who else sends with a fresh TTL from that address is that host; a router would have taken one off.
     let is_here = case.hearsay(Side::B).ttl.is_some_and(|ttl| hops(ttl) == 0);
-    let tries = unanswered(case).filter(|_| came_in && is_here)?;
+    let tries = if came_in && is_here { unanswered(case)? } else { return None };
     Some(Diagnosed {
         cause: OpeningCause::LocalFirewall,
         side: Some(Side::B),
@@ -76,12 +76,14 @@ pub fn unanswered(case: &Case<'_>) -> Option<Vec<Instant>> {
 /// The moments of a's SYNs with the number that it used most, if they are as far apart as a host that
 /// had no answer repeats them; one that was refused tries again sooner (Windows after half a second).
 pub fn longest_row(case: &Case<'_>) -> Vec<Instant> {
-    let numbers: Vec<Seq> = case.bare_syns(Side::A).map(|(_, syn)| syn.seq).collect();
-    let row = |number: Seq| {
-        let same = case.bare_syns(Side::A).filter(move |(_, syn)| syn.seq == number);
-        same.map(|(seen, _)| seen.at).collect::<Vec<_>>()
-    };
-    let longest = numbers.into_iter().map(row).max_by_key(Vec::len).unwrap_or_default();
+    let mut rows: Vec<(Seq, Vec<Instant>)> = Vec::new();
+    for (seen, syn) in case.bare_syns(Side::A) {
+        match rows.iter_mut().find(|(number, _)| *number == syn.seq) {
+            Some((_, row)) => row.push(seen.at),
+            None => rows.push((syn.seq, vec![seen.at])),
+        }
+    }
+    let longest = rows.into_iter().map(|(_, row)| row).max_by_key(Vec::len).unwrap_or_default();
     let is_patient = longest.windows(2).all(|pair| pair[1].since(pair[0]) > LEAST_PATIENCE);
     if is_patient { longest } else { Vec::new() }
 }

@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use crate::capture::screen::Item;
+use super::frames::Frame;
 use crate::wire::glance::{self, ACK, FIN, Glance, RST, SYN, Segment};
 use crate::wire::{self, DecodeError, Icmp, Offers, Packet, Seq, options_as_captured};
 
@@ -26,36 +26,41 @@ pub struct Kept {
 }
 
 impl Kept {
-    pub(super) fn segment(item: &Item, packet: &[u8], seen: Segment) -> Self {
+    /// A segment of a frame, as if it were from a.
+    pub(super) fn segment(frame: &Frame<'_>, packet: &[u8], seen: Segment) -> Self {
         let word = |at: usize| {
             let at = seen.tcp + at;
             u32::from_be_bytes([packet[at], packet[at + 1], packet[at + 2], packet[at + 3]])
         };
         let end = seen.headers(packet);
+        let kept = packet.len().min(end).min(LONGEST_HEADERS);
         Self {
-            frame: item.frame,
-            at: item.at,
-            inbound: item.inbound,
-            from_a: true,
             seq: word(4),
             ack: word(8),
-            payload: payload(packet, end, item.length as usize),
+            payload: payload(packet, end, length(frame, packet)),
             flags: seen.flags,
-            headers: SmallVec::from_slice(&packet[..end.min(packet.len())]),
+            ..Self::of(frame, &packet[..kept])
         }
     }
 
-    pub(super) fn icmp(item: &Item, packet: &[u8], icmp: &Icmp) -> Self {
+    /// An ICMP error in a frame, as if it were about a packet to a.
+    pub(super) fn icmp(frame: &Frame<'_>, packet: &[u8], icmp: &Icmp) -> Self {
+        let kept = packet.len().min(LONGEST_QUOTE);
+        Self { seq: icmp.quote.seq.0, ..Self::of(frame, &packet[..kept]) }
+    }
+
+    #[inline]
+    fn of(frame: &Frame<'_>, headers: &[u8]) -> Self {
         Self {
-            frame: item.frame,
-            at: item.at,
-            inbound: item.inbound,
+            frame: frame.number,
+            at: frame.at,
+            inbound: frame.direction(),
             from_a: true,
-            seq: icmp.quote.seq.0,
+            seq: 0,
             ack: 0,
             payload: 0,
             flags: 0,
-            headers: SmallVec::from_slice(&packet[..packet.len().min(LONGEST_QUOTE)]),
+            headers: SmallVec::from_slice(headers),
         }
     }
 
@@ -141,6 +146,11 @@ impl Kept {
     }
 }
 
+/// How long the packet of a frame was on the wire.
+pub(super) fn length(frame: &Frame<'_>, packet: &[u8]) -> usize {
+    frame.length.saturating_sub(frame.octets.len() - packet.len())
+}
+
 /// How many octets follow the TCP header, by the packet's own word.
 fn payload(packet: &[u8], end: usize, whole: usize) -> u32 {
     let word = |at: usize| usize::from(u16::from_be_bytes([packet[at], packet[at + 1]]));
@@ -162,3 +172,6 @@ const USUAL_HEADERS: usize = 64;
 
 /// Of an ICMP error: both headers, and what it quotes with options of both kinds.
 const LONGEST_QUOTE: usize = 192;
+
+/// Both headers with their options, and what an ICMP error quotes; IPv6 extension headers beside.
+pub(super) const LONGEST_HEADERS: usize = 256;
