@@ -16,9 +16,9 @@ use super::kept::Kept;
 use super::screen::{Batch, Item};
 use crate::wire::glance::{RST, SYN};
 use due::Queues;
-use flow::Flow;
+use flow::{Flow, Key};
 use recent::{Place, Recent};
-use table::{Key, Table};
+use table::Table;
 
 /// The openings of a capture. Hand in its packets, and take out what is decided.
 #[derive(Debug)]

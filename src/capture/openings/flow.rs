@@ -1,11 +1,10 @@
 //! What is kept of one opening while it is under way, and what is left of it.
 
 use super::recent::{Burst, Call, Hearsay, Place, Recent};
-use super::table::Key;
 use crate::capture::kept::Kept;
 use crate::capture::screen::Item;
 use crate::wire::Endpoint;
-use crate::wire::glance::{ACK, End, RST, SYN};
+use crate::wire::glance::{ACK, End, Ends, RST, SYN};
 
 /// One attempt, or several, to open a connection between two endpoints.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,6 +114,19 @@ pub enum Phase {
     Opening,
     /// It is open and of use: what is neither SYN nor reset counts no more.
     Settled,
+}
+
+/// By what an opening is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key {
+    pub ends: Ends,
+    pub interface: u32,
+}
+
+impl Key {
+    pub fn of(item: &Item) -> Self {
+        Self { ends: item.ends, interface: item.interface }
+    }
 }
 
 /// An opening under way.

@@ -5,23 +5,8 @@ use std::hint::black_box;
 use hashbrown::HashTable;
 use smallvec::SmallVec;
 
-use super::flow::Flow;
+use super::flow::{Flow, Key};
 use crate::capture::kept::Kept;
-use crate::capture::screen::Item;
-use crate::wire::glance::Ends;
-
-/// By what an opening is found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Key {
-    pub ends: Ends,
-    pub interface: u32,
-}
-
-impl Key {
-    pub fn of(item: &Item) -> Self {
-        Self { ends: item.ends, interface: item.interface }
-    }
-}
 
 /// Flows in slots, and an index of them.
 #[derive(Debug, Default)]
