@@ -18,7 +18,7 @@ use crate::wire::glance::{RST, SYN};
 use due::Queues;
 use flow::{Flow, Key};
 use recent::{Place, Recent};
-use table::Table;
+use table::{AHEAD, Table};
 
 /// The openings of a capture. Hand in its packets, and take out what is decided.
 #[derive(Debug)]
@@ -272,9 +272,6 @@ impl Openings {
         self.table.remove(slot);
     }
 }
-
-/// So many that the first is still in the cache when its turn comes.
-const AHEAD: usize = 16;
 
 /// Packets for each of the most openings: where that many are under way, most have sent a SYN or two.
 const KEPT_EACH: usize = 2;

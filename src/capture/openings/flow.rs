@@ -208,6 +208,7 @@ impl Flow {
         let is_kept = self.packets.len() < MOST_PACKETS;
         if is_kept {
             self.packets.push(kept);
+            // Only now: a copy would wait for what was written just before it.
             self.packets.last_mut().expect("it was just put there").from_a = from_a;
         } else {
             self.left_out += 1;

@@ -128,6 +128,7 @@ fn call((from, to, seen): (End, End, Seen)) -> Call {
 struct Seen {
     /// Whom it went to, or came from.
     other: End,
+    /// From 1, so that none needs no room of its own.
     frame: NonZeroU64,
     at: u64,
     interface: u32,

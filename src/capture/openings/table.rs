@@ -39,16 +39,16 @@ impl Table {
     /// core's cache comes there for all of them at a time, which takes no longer than for one.
     pub fn touch(&self, hashes: impl Iterator<Item = u64>) {
         let find = |hash| self.index.find(hash, |place| place.mark == mark(hash));
-        let places: SmallVec<[Place; FEW]> = hashes.filter_map(find).copied().collect();
+        let places: SmallVec<[Place; AHEAD]> = hashes.filter_map(find).copied().collect();
         let last = |place: &Place| self.flow(place.slot)?.packets().last();
-        let packets: SmallVec<[&Kept; FEW]> = places.iter().filter_map(last).collect();
+        let packets: SmallVec<[&Kept; AHEAD]> = places.iter().filter_map(last).collect();
         packets.iter().for_each(|kept| _ = black_box(kept.frame));
     }
 
     /// The same of the flows in these slots, and of all their packets. How many there are.
     pub fn touch_whole(&self, slots: impl Iterator<Item = u32>) -> usize {
         let packets = |slot| self.flow(slot).map(Flow::packets);
-        let flows: SmallVec<[&[Kept]; FEW]> = slots.filter_map(packets).collect();
+        let flows: SmallVec<[&[Kept]; AHEAD]> = slots.filter_map(packets).collect();
         flows.iter().copied().flatten().for_each(|kept| _ = black_box(kept.frame));
         flows.len()
     }
@@ -102,5 +102,5 @@ const fn mark(hash: u64) -> u32 {
     (hash >> 20) as u32
 }
 
-/// So many are touched at a time without asking for memory.
-const FEW: usize = 16;
+/// So many are touched at a time that the first is still in the cache when its turn comes.
+pub const AHEAD: usize = 16;

@@ -82,9 +82,6 @@ impl Filter {
 
     #[allow(clippy::cast_precision_loss, reason = "people give seconds")]
     fn began_in_time(&self, opening: &Opening) -> bool {
-        if self.since.is_none() && self.until.is_none() {
-            return true;
-        }
         let began = opening.packets.first().map_or(0.0, |first| first.at as f64 / 1e9);
         self.since.is_none_or(|since| began >= since)
             && self.until.is_none_or(|until| began < until)
