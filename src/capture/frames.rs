@@ -51,6 +51,26 @@ pub struct Frame<'a> {
     pub length: usize,
 }
 
+/// Frames that follow one another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// How many octets they take.
+    pub used: usize,
+    /// How many there are.
+    pub frames: u64,
+    /// How many octets they had on the wire.
+    pub octets: u64,
+    /// The earliest time of one, and the latest, in nanoseconds since 1970; of none, the other way round.
+    pub first: u64,
+    pub last: u64,
+}
+
+impl Default for Run {
+    fn default() -> Self {
+        Self { used: 0, frames: 0, octets: 0, first: u64::MAX, last: 0 }
+    }
+}
+
 /// What stands next in a file.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Next<'a> {
@@ -126,18 +146,36 @@ impl Frames {
     }
 
     /// Takes the frames that stand at the start of these octets, as long as each is whole and nothing else
-    /// stands between, and says how many octets they take. Of a long capture these are nearly all; what
-    /// stops it, [`Frames::next`] tells.
+    /// stands between, and sums them up. Of a long capture these are nearly all; what stops it,
+    /// [`Frames::next`] tells.
     #[inline]
-    pub fn run<'a>(&mut self, octets: &'a [u8], mut take: impl FnMut(&Frame<'a>)) -> usize {
-        let Some(Format::Classic(classic)) = &self.format else { return 0 };
-        let (mut used, mut number) = (0, self.count);
-        while let Some((frame, length)) = classic.whole(&octets[used..]) {
-            (used, number) = (used + length, number + 1);
-            take(&Frame { number, ..frame });
+    pub fn run<'a>(&mut self, octets: &'a [u8], mut take: impl FnMut(Frame<'a>)) -> Run {
+        let mut run = Run::default();
+        let Some(Format::Classic(classic)) = &self.format else { return run };
+        while let Some((frame, length)) = classic.whole(&octets[run.used..]) {
+            run.used += length;
+            run.frames += 1;
+            run.octets += frame.length as u64;
+            run.first = run.first.min(frame.at);
+            run.last = run.last.max(frame.at);
+            take(Frame { number: self.count + run.frames, ..frame });
         }
-        (self.offset, self.count) = (self.offset + used as u64, number);
-        used
+        self.offset += run.used as u64;
+        self.count += run.frames;
+        run
+    }
+
+    /// Whether the file is of a format that may have several interfaces.
+    pub const fn has_interfaces(&self) -> bool {
+        matches!(self.format, Some(Format::Sections(_)))
+    }
+
+    /// The number of the link layer of all frames, if the file has one for all of them.
+    pub const fn link(&self) -> Option<i32> {
+        match &self.format {
+            Some(Format::Classic(classic)) => Some(classic.link()),
+            _ => None,
+        }
     }
 
     /// What is wrong with a file that ends while more octets are needed; none if it ends where it may.

@@ -7,7 +7,7 @@ use crate::wire::glance::{self, ACK, FIN, Glance, RST, SYN, Segment};
 use crate::wire::{self, DecodeError, Icmp, Offers, Packet, Seq, options_as_captured};
 
 /// A packet of an opening: its headers, as they were captured.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Kept {
     /// Its number in the capture, from 1.
     pub frame: u64,
@@ -26,41 +26,43 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// A segment of a frame, as if it were from a.
-    pub(super) fn segment(frame: &Frame<'_>, packet: &[u8], seen: Segment) -> Self {
+    /// Becomes a segment of a frame, as if it were from a.
+    #[inline]
+    pub(super) fn put_segment(&mut self, frame: &Frame<'_>, packet: &[u8], seen: Segment) {
         let word = |at: usize| {
             let at = seen.tcp + at;
             u32::from_be_bytes([packet[at], packet[at + 1], packet[at + 2], packet[at + 3]])
         };
         let end = seen.headers(packet);
         let kept = packet.len().min(end).min(LONGEST_HEADERS);
-        Self {
-            seq: word(4),
-            ack: word(8),
-            payload: payload(packet, end, length(frame, packet)),
-            flags: seen.flags,
-            ..Self::of(frame, &packet[..kept])
-        }
+        self.frame = frame.number;
+        self.at = frame.at;
+        self.inbound = frame.direction();
+        self.from_a = true;
+        self.seq = word(4);
+        self.ack = word(8);
+        self.payload = payload(packet, end, length(frame, packet));
+        self.flags = seen.flags;
+        self.headers = match packet.first_chunk() {
+            // As many octets each time are copied in an instruction or two; what is too much stays unseen.
+            Some(octets) if kept <= USUAL_HEADERS => SmallVec::from_buf_and_len(*octets, kept),
+            _ => SmallVec::from_slice(&packet[..kept]),
+        };
     }
 
     /// An ICMP error in a frame, as if it were about a packet to a.
     pub(super) fn icmp(frame: &Frame<'_>, packet: &[u8], icmp: &Icmp) -> Self {
         let kept = packet.len().min(LONGEST_QUOTE);
-        Self { seq: icmp.quote.seq.0, ..Self::of(frame, &packet[..kept]) }
-    }
-
-    #[inline]
-    fn of(frame: &Frame<'_>, headers: &[u8]) -> Self {
         Self {
             frame: frame.number,
             at: frame.at,
             inbound: frame.direction(),
             from_a: true,
-            seq: 0,
+            seq: icmp.quote.seq.0,
             ack: 0,
             payload: 0,
             flags: 0,
-            headers: SmallVec::from_slice(headers),
+            headers: SmallVec::from_slice(&packet[..kept]),
         }
     }
 
@@ -87,6 +89,12 @@ impl Kept {
         let words = usize::from(quoted.get(inner + 12)? >> 4);
         quoted.get(..inner + words * 4)?;
         wire::decode_lax(quoted, quoted.len()).ok()
+    }
+
+    /// Leaves nothing but what needs no room.
+    #[inline]
+    pub(super) fn take(&mut self) -> Self {
+        Self { headers: std::mem::take(&mut self.headers), ..*self }
     }
 
     pub(super) const fn number(&self) -> Seq {
@@ -127,7 +135,7 @@ impl Kept {
     /// What it offers or takes up, if it is a SYN or a SYN,ACK; what was cut off is nothing odd.
     pub(super) fn offers(&self) -> Offers {
         let Glance::Tcp(seen) = glance::glance(&self.headers) else { return Offers::default() };
-        let offers = Offers::of(&options_as_captured(&self.headers[seen.tcp..]));
+        let offers = Offers::read(options_as_captured(&self.headers[seen.tcp..]));
         let is_whole = seen.headers(&self.headers) <= self.headers.len();
         Offers { is_odd: offers.is_odd && is_whole, ..offers }
     }

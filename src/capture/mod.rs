@@ -9,6 +9,7 @@
 //! The format is that of draft-ietf-opsawg-pcapng; link type 101 is raw IPv4 or IPv6.
 
 mod annotate;
+mod batch;
 mod error;
 mod facts;
 mod frames;
@@ -25,12 +26,13 @@ use crate::engine::Run;
 use crate::time::Duration;
 
 pub use annotate::Annotator;
+pub use batch::Batch;
 pub use error::{Error, Problem};
 pub use frames::{Flaw, FlawKind, Frame, Frames, Next};
 pub use kept::Kept;
 pub use openings::{Burst, Call, Ending, Hearsay, Opening, Openings};
 pub use read::read;
-pub use screen::{Batch, Screen, Surveyed};
+pub use screen::{Screen, Surveyed};
 pub use write::write;
 
 /// What an evidence file holds.

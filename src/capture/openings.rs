@@ -7,16 +7,15 @@ mod recent;
 mod table;
 
 use std::cmp::Reverse;
-use std::collections::VecDeque;
 
 pub use flow::{Ending, Opening};
 pub use recent::{Burst, Call, Hearsay};
 
+use super::batch::{Batch, Item};
 use super::kept::Kept;
-use super::screen::{Batch, Item};
 use crate::wire::glance::{RST, SYN};
 use due::Queues;
-use flow::{Flow, Key};
+use flow::Flow;
 use recent::{Place, Recent};
 use table::{AHEAD, Table};
 
@@ -29,13 +28,9 @@ pub struct Openings {
     queues: Queues,
     /// Who called whom of late: a punch that aims at the wrong port is two connections.
     recent: Recent,
-    ready: VecDeque<Opening>,
-    /// The one that was handed out last.
-    handed: Option<Opening>,
+    ready: Ready,
     /// Once the capture has ended: who is left, the last first.
     left: Vec<u32>,
-    /// Room for the packets of openings to come.
-    spare: Vec<Vec<Kept>>,
     /// How many of those that are due next are in this core's cache.
     touched: usize,
     strays: u64,
@@ -56,10 +51,8 @@ impl Openings {
             table: Table::default(),
             queues: Queues::default(),
             recent: Recent::default(),
-            ready: VecDeque::new(),
-            handed: None,
+            ready: Ready::default(),
             left: Vec::new(),
-            spare: Vec::new(),
             touched: 0,
             strays: 0,
             unfinished: 0,
@@ -71,18 +64,15 @@ impl Openings {
 
     /// Takes packets. The batch is to go back to whoever picked them out.
     pub fn take(&mut self, batch: &mut Batch) {
-        let mut items = batch.items.drain(..);
-        while !items.as_slice().is_empty() {
-            let next = items.as_slice().iter().take(AHEAD);
-            self.table.touch(next.map(Item::touch));
-            for item in items.by_ref().take(AHEAD) {
+        for items in batch.items().chunks_mut(AHEAD) {
+            self.table.touch(items.iter().map(Item::touch));
+            for item in items {
                 match item.kept.is_icmp() {
                     true => self.take_icmp(item),
                     false => self.take_segment(item),
                 }
             }
         }
-        drop(items);
         batch.unwatched.append(&mut self.unwatched);
     }
 
@@ -95,17 +85,12 @@ impl Openings {
 
     /// What is decided by now: an opening once nothing of it has come for a while.
     pub fn decided(&mut self) -> Option<&Opening> {
-        // The one before has been dealt with; its room is for one to come.
-        let before = self.handed.take();
-        let room = before.map(|opening| opening.packets).filter(|_| self.spare.len() < MOST_SPARE);
-        self.spare.extend(room);
         if self.ready.is_empty() {
             // One after the other: all at once would take as much memory again.
             let slot = self.left.pop()?;
             self.decide(slot, Ending::CaptureEnded);
         }
-        self.handed = self.ready.pop_front();
-        self.handed.as_ref()
+        self.ready.next()
     }
 
     /// The capture has ended, then, and no packets come any more: all that is left is decided, in the
@@ -114,7 +99,7 @@ impl Openings {
         self.now = self.now.max(last);
         let table = &self.table;
         self.left = table.slots().collect();
-        self.left.sort_by_key(|slot| Reverse(table.flow(*slot).map(Flow::first_frame)));
+        self.left.sort_by_key(|slot| Reverse(table.flow(*slot).first_frame()));
     }
 
     /// How many resets and ICMP errors there were of connections whose opening is not in the capture.
@@ -137,52 +122,48 @@ impl Openings {
         self.kept
     }
 
-    fn take_segment(&mut self, item: Item) {
-        let key = Key::of(&item);
+    fn take_segment(&mut self, item: &mut Item) {
         let flags = item.kept.flags;
-        let mut slot = self.table.find(item.hash, key);
+        let mut slot = self.table.find(item);
         // Which other packets come depends on how late the watch is, what is made of them must not: one
         // that is not wanted does not even tell the time.
         if flags & (SYN | RST) == 0 && !self.wants(slot) {
             return;
         }
         if self.pass(item.kept.at) {
-            slot = self.table.find(item.hash, key);
+            slot = self.table.find(item);
             if flags & (SYN | RST) == 0 && !self.wants(slot) {
                 return;
             }
         }
-        if flags & SYN != 0 {
-            self.recent.heard(item.source(), item.kept.ttl());
-        }
         match slot {
             Some(slot) if self.table.flow_mut(slot).is_over_by(&item.kept) => {
                 self.decide(slot, Ending::Decided);
-                self.begin(key, item);
+                self.begin(item);
             }
             Some(slot) => self.go_on(slot, item),
-            None if flags & SYN != 0 => self.begin(key, item),
+            None if flags & SYN != 0 => self.begin(item),
             None => self.strays += u64::from(flags & RST != 0),
         }
     }
 
     /// Whether segments of the connection in that slot are wanted that have neither SYN nor RST.
     fn wants(&self, slot: Option<u32>) -> bool {
-        slot.and_then(|slot| self.table.flow(slot)).is_some_and(|flow| flow.is_watched)
+        slot.is_some_and(|slot| self.table.flow(slot).is_watched)
     }
 
-    fn go_on(&mut self, slot: u32, item: Item) {
-        let (source, from_low, kept) = (item.source(), item.from_low, item.kept);
-        let (at, flags) = (kept.at, kept.flags);
+    fn go_on(&mut self, slot: u32, item: &mut Item) {
+        let Kept { at, flags, .. } = item.kept;
         let flow = self.table.flow_mut(slot);
-        let (before, from_a) = (flow.phase, flow.is_a(from_low));
-        if let Some(since) = flow.first_answer(&kept, from_a) {
-            self.recent.answered(flow.a(), flow.b(), flow.place);
-            if flags & SYN != 0 {
-                self.recent.timed(source, since);
-            }
+        let (before, from_a) = (flow.phase, flow.is_from_a(item));
+        let since = flow.first_answer(&item.kept, from_a);
+        if since.is_some() {
+            self.recent.answered(flow.a, flow.b, flow.place);
         }
-        self.kept += usize::from(flow.take(kept, from_a));
+        if flags & SYN != 0 {
+            self.recent.heard(item.source, item.kept.ttl(), since);
+        }
+        self.kept += usize::from(flow.take(&mut item.kept, from_a));
         self.queues.renew(slot, flow.due_after(at), before, flow);
         if flags & SYN != 0 {
             // It was counted when it was read; a flow counts once.
@@ -198,19 +179,17 @@ impl Openings {
     }
 
     /// The SYN that begins it counts in the watch from now on as an opening under way.
-    fn begin(&mut self, key: Key, item: Item) {
+    fn begin(&mut self, item: &mut Item) {
+        self.recent.heard(item.source, item.kept.ttl(), None);
         let place = match item.kept.is_bare_syn() {
-            true => self.recent.called(&item),
+            true => self.recent.called(item),
             false => Place::default(),
         };
         let at = item.kept.at;
-        // Of most that are given up in a flood there is one packet.
-        let mut room = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(1));
-        room.clear();
         self.kept += 1;
-        let slot = self.table.insert(Flow::begin(key, item, room));
+        let slot = self.table.insert(item.hash);
         let flow = self.table.flow_mut(slot);
-        flow.place = place;
+        flow.begin(place, item);
         self.queues.begin(slot, flow.due_after(at), flow);
         self.queues.watch(slot, at.saturating_add(WATCHED), flow);
         self.queues.tidy(&self.table);
@@ -218,17 +197,17 @@ impl Openings {
     }
 
     /// An ICMP error is of the connection whose packet it quotes.
-    fn take_icmp(&mut self, item: Item) {
+    fn take_icmp(&mut self, item: &mut Item) {
         let at = item.kept.at;
         self.pass(at);
-        let Some(slot) = self.table.find(item.hash, Key::of(&item)) else {
+        let Some(slot) = self.table.find(item) else {
             self.strays += 1;
             return;
         };
         let flow = self.table.flow_mut(slot);
         let before = flow.phase;
-        let is_to_a = item.destination() == flow.a();
-        self.kept += usize::from(flow.take(item.kept, is_to_a));
+        let is_to_a = item.destination == flow.a;
+        self.kept += usize::from(flow.take(&mut item.kept, is_to_a));
         self.queues.renew(slot, flow.due_after(at), before, flow);
         self.make_room();
     }
@@ -268,13 +247,48 @@ impl Openings {
         let flow = self.table.flow_mut(slot);
         unwatch(&mut self.unwatched, flow);
         self.kept -= flow.kept();
-        self.ready.push_back(flow.conclude(ending, &self.recent, self.now));
+        flow.conclude(self.ready.room(), ending, &self.recent, self.now);
+        self.queues.forget(slot);
         self.table.remove(slot);
     }
 }
 
 /// Packets for each of the most openings: where that many are under way, most have sent a SYN or two.
 const KEPT_EACH: usize = 2;
+
+/// Openings that are decided, each in the place of one that has been dealt with.
+#[derive(Debug, Default)]
+struct Ready {
+    openings: Vec<Opening>,
+    /// Those that have been handed out, and all that are or were to be.
+    handed: usize,
+    ready: usize,
+}
+
+impl Ready {
+    const fn is_empty(&self) -> bool {
+        self.handed == self.ready
+    }
+
+    /// Where the next one is to be written.
+    fn room(&mut self) -> &mut Opening {
+        if self.is_empty() {
+            self.openings.truncate(MOST_SPARE);
+            (self.handed, self.ready) = (0, 0);
+        }
+        if self.ready == self.openings.len() {
+            self.openings.push(Opening::blank());
+        }
+        self.ready += 1;
+        &mut self.openings[self.ready - 1]
+    }
+
+    fn next(&mut self) -> Option<&Opening> {
+        let next = self.openings[..self.ready].get(self.handed)?;
+        self.handed += 1;
+        Some(next)
+    }
+}
 
 /// As many as are decided at a time.
 const MOST_SPARE: usize = 1_024;

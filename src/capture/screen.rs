@@ -6,12 +6,12 @@
 //! too many is passed over there. So each may run on a core of its own, and they share no memory.
 
 use std::collections::BTreeMap;
-use std::hint::black_box;
 
-use super::frames::{Flaw, FlawKind, Frame, Frames, Next};
+use super::batch::{Batch, Item};
+use super::frames::{Flaw, FlawKind, Frame, Frames, Next, Run};
 use super::kept::{Kept, LONGEST_HEADERS, length};
 use crate::wire::decode_lax;
-use crate::wire::glance::{self, End, Ends, Glance, RST, SYN, Segment, glance};
+use crate::wire::glance::{self, Glance, RST, SYN, Segment, glance};
 use crate::wire::link::LinkType;
 
 /// Reads a capture from start to end.
@@ -52,60 +52,6 @@ pub struct Surveyed {
     pub interfaces: Vec<String>,
 }
 
-/// Packets that may matter, in order.
-#[derive(Clone, Debug, Default)]
-pub struct Batch {
-    pub(super) items: Vec<Item>,
-    /// On its way back: of each opening that need not be watched any more, and of each SYN that began
-    /// none, the hash.
-    pub(super) unwatched: Vec<u64>,
-    /// The latest time of a frame so far, in nanoseconds since 1970, if what comes comes live.
-    pub live: Option<u64>,
-}
-
-/// A packet that may matter, and by what its opening is found. In this order it is copied as a whole and
-/// taken apart in pieces that lie within those of the copy, which a processor need not wait for.
-#[derive(Clone, Debug)]
-#[repr(C)]
-pub(super) struct Item {
-    pub kept: Kept,
-    /// Of the ends and the interface.
-    pub hash: u64,
-    /// Of an ICMP error, those of the packet that it quotes.
-    pub ends: Ends,
-    /// Whether it came from the end that is less.
-    pub from_low: bool,
-    pub interface: u32,
-}
-
-impl Item {
-    pub const fn source(&self) -> End {
-        self.ends.end(self.from_low)
-    }
-
-    pub const fn destination(&self) -> End {
-        self.ends.end(!self.from_low)
-    }
-
-    /// Its hash, and looks at both ends of it, so that it comes from the other core's cache meanwhile.
-    pub fn touch(&self) -> u64 {
-        black_box((self.kept.frame, self.kept.flags, self.interface));
-        self.hash
-    }
-}
-
-impl Batch {
-    /// Whether there are so many that they should be handed on.
-    pub fn is_full(&self) -> bool {
-        self.items.len() >= ENOUGH
-    }
-
-    fn put(&mut self, frame: &Frame<'_>, (from, to): (End, End), hash: u64, kept: Kept) {
-        let (ends, from_low, interface) = (Ends::of(from, to), from <= to, frame.interface);
-        self.items.push(Item { kept, hash, ends, from_low, interface });
-    }
-}
-
 impl Screen {
     /// Nothing read yet.
     pub fn new() -> Self {
@@ -122,8 +68,7 @@ impl Screen {
         for hash in batch.unwatched.drain(..) {
             self.sieve.watch.remove(hash);
         }
-        batch.live = None;
-        batch.items.clear();
+        batch.clear();
     }
 
     /// Reads what it can of these octets. How many are used up: as long as that is less than there are,
@@ -132,7 +77,7 @@ impl Screen {
         let Self { frames, sieve } = self;
         let mut used = 0;
         while let Some(rest) = octets.get(used..) {
-            let run = frames.run(rest, |frame| sieve.take(frame, batch));
+            let run = sieve.take_run(frames, rest, batch);
             used += run;
             match frames.next(&rest[run..]) {
                 (Next::Frame(frame), length) => {
@@ -154,6 +99,7 @@ impl Screen {
                 }
             }
         }
+        batch.has_interfaces = frames.has_interfaces();
         used as u64
     }
 
@@ -222,41 +168,68 @@ impl Sieve {
         }
     }
 
-    #[inline]
+    /// Takes the frames that stand at the start of these octets. How many octets they take.
+    fn take_run(&mut self, frames: &mut Frames, octets: &[u8], batch: &mut Batch) -> usize {
+        let Some(link) = frames.link() else { return 0 };
+        self.turn_to(link, LinkType::from_number);
+        let mut segments = 0;
+        let run = frames.run(octets, |frame| segments += u64::from(self.sift(frame, batch)));
+        self.surveyed.segments += segments;
+        self.note(&run);
+        run.used
+    }
+
+    /// Takes a frame.
     fn take(&mut self, frame: &Frame<'_>, batch: &mut Batch) {
-        self.note(frame);
+        self.turn_to(frame.link, |_| frame.link_type());
+        let is_segment = self.sift(*frame, batch);
+        self.surveyed.segments += u64::from(is_segment);
+        let (first, last) = if frame.is_timed { (frame.at, frame.at) } else { (u64::MAX, 0) };
+        self.surveyed.untimed += u64::from(!frame.is_timed);
+        self.note(&Run { used: 0, frames: 1, octets: frame.length as u64, first, last });
+    }
+
+    /// Looks whether a frame has a packet that may matter, and whether it has a segment.
+    #[inline(always)]
+    fn sift(&mut self, frame: Frame<'_>, batch: &mut Batch) -> bool {
         let Some(packet) = self.link.1.and_then(|link| link.ip_packet(frame.octets)) else {
-            return self.pass_over(frame);
+            self.pass_over(frame.octets);
+            return false;
         };
         let Some((flags, hash)) = glance::quick(packet) else {
-            return self.look(frame, packet, batch);
+            return self.look(&{ frame }, packet, batch);
         };
         if flags & (SYN | RST) != 0 || self.watch.has(hash ^ salt(frame.interface)) {
-            return self.look(frame, packet, batch);
+            // A copy: a frame that is not looked at need never stand anywhere.
+            self.look(&{ frame }, packet, batch);
         }
-        self.surveyed.segments += 1;
+        true
     }
 
     /// A frame in which no IP packet was found.
     #[cold]
-    fn pass_over(&mut self, frame: &Frame<'_>) {
-        let is_wrapped = self.link.1.is_some_and(|link| link.is_wrapped(frame.octets));
+    fn pass_over(&mut self, frame: &[u8]) {
+        let is_wrapped = self.link.1.is_some_and(|link| link.is_wrapped(frame));
         self.surveyed.wrapped += u64::from(is_wrapped);
     }
 
-    /// Takes a packet that may matter.
-    fn look(&mut self, frame: &Frame<'_>, packet: &[u8], batch: &mut Batch) {
+    /// Takes a packet that may matter, and says whether it is a segment.
+    #[inline(never)]
+    fn look(&mut self, frame: &Frame<'_>, packet: &[u8], batch: &mut Batch) -> bool {
         match glance(packet) {
-            Glance::Tcp(seen) => self.take_segment(frame, packet, seen, batch),
+            Glance::Tcp(seen) => {
+                self.take_segment(frame, packet, seen, batch);
+                return true;
+            }
             Glance::Icmp => take_icmp(frame, packet, batch),
             Glance::Fragment => self.surveyed.fragments += 1,
             Glance::Cut => self.surveyed.cut += 1,
             Glance::Other => {}
         }
+        false
     }
 
     fn take_segment(&mut self, frame: &Frame<'_>, packet: &[u8], seen: Segment, batch: &mut Batch) {
-        self.surveyed.segments += 1;
         let Segment { source, destination, flags, .. } = seen;
         let hash = glance::hash(source, destination) ^ salt(frame.interface);
         if flags & SYN != 0 {
@@ -264,27 +237,30 @@ impl Sieve {
         }
         // Without any flag it is a scanner's, and of no connection.
         if flags & (SYN | RST) != 0 || flags != 0 && self.watch.has(hash) {
-            let kept = Kept::segment(frame, packet, seen);
-            batch.put(frame, (source, destination), hash, kept);
+            let item = batch.room();
+            item.kept.put_segment(frame, packet, seen);
+            item.hash = hash;
+            item.source = source;
+            item.destination = destination;
+            item.interface = frame.interface;
         }
     }
 
+    /// Frames of another link layer than before follow.
     #[inline]
-    fn note(&mut self, frame: &Frame<'_>) {
-        let surveyed = &mut self.surveyed;
-        surveyed.frames += 1;
-        surveyed.octets += frame.length as u64;
-        if self.link.0 != frame.link {
-            *surveyed.links.entry(self.link.0).or_default() += self.link.2;
-            self.link = (frame.link, frame.link_type(), 0);
+    fn turn_to(&mut self, link: i32, of: impl Fn(i32) -> Option<LinkType>) {
+        if self.link.0 != link {
+            *self.surveyed.links.entry(self.link.0).or_default() += self.link.2;
+            self.link = (link, of(link), 0);
         }
-        self.link.2 += 1;
-        if !frame.is_timed {
-            surveyed.untimed += 1;
-            return;
-        }
-        self.first = self.first.min(frame.at);
-        self.last = self.last.max(frame.at);
+    }
+
+    fn note(&mut self, run: &Run) {
+        self.surveyed.frames += run.frames;
+        self.surveyed.octets += run.octets;
+        self.link.2 += run.frames;
+        self.first = self.first.min(run.first);
+        self.last = self.last.max(run.last);
     }
 
     /// The earliest time of a frame, and the latest one.
@@ -306,9 +282,10 @@ fn take_icmp(frame: &Frame<'_>, packet: &[u8], batch: &mut Batch) {
     let headers = &packet[..packet.len().min(LONGEST_HEADERS)];
     let Ok(error) = decode_lax(headers, length(frame, packet)) else { return };
     let Some(icmp) = error.icmp_error() else { return };
-    let (from, to) = (icmp.quote.source.into(), icmp.quote.destination.into());
-    let hash = glance::hash(from, to) ^ salt(frame.interface);
-    batch.put(frame, (from, to), hash, Kept::icmp(frame, packet, icmp));
+    let (source, destination) = (icmp.quote.source.into(), icmp.quote.destination.into());
+    let hash = glance::hash(source, destination) ^ salt(frame.interface);
+    let kept = Kept::icmp(frame, packet, icmp);
+    *batch.room() = Item { kept, hash, source, destination, interface: frame.interface };
 }
 
 /// How many openings are under way in each bucket, and how many SYNs are on their way to whoever knows
@@ -361,12 +338,8 @@ const fn salt(interface: u32) -> u64 {
     (interface as u64).wrapping_mul(0xd6e8_feb8_6659_fd93)
 }
 
-/// Handing them on costs little beside what they cost. More would come back later, and so long packets
-/// pass that need not.
-const ENOUGH: usize = 128;
-
 /// Some times as many as there are openings under way at once on a busy link.
-const BUCKETS: usize = 1 << 17;
+const BUCKETS: usize = 1 << 16;
 
 #[cfg(test)]
 mod tests {

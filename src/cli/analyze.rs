@@ -108,6 +108,9 @@ pub fn analyze(request: &Analyze) -> Result<Exit, Failure> {
     let copied = request.also.copied(&files)?;
     request.also.spares(&files)?;
     let mut sink = Sink::new(request.output, request.filter.clone(), request.also.clone());
+    if files.len() > 1 {
+        sink.compare();
+    }
     let (mut accounts, mut failed) = (Vec::new(), false);
     for (number, file) in files.iter().enumerate() {
         match reader::read(file, number + 1, &mut sink) {

@@ -117,12 +117,14 @@ pub struct PassedLine {
 impl Connection {
     /// Whether it deserves a person's attention: it did not open, or not as nearly all do.
     pub fn is_noteworthy(&self) -> bool {
-        let is_usual = matches!(
-            self.opening,
-            Opening::ThreeWay | Opening::ThreeWayOrHalfCrossed | Opening::Accepted
-        );
-        self.outcome != ConnectionOutcome::Open || !is_usual || !self.diagnosis.is_empty()
+        is_noteworthy(self.opening, self.outcome, &self.diagnosis)
     }
+}
+
+fn is_noteworthy(opening: Opening, outcome: ConnectionOutcome, diagnosis: &[Diagnosed]) -> bool {
+    let is_usual =
+        matches!(opening, Opening::ThreeWay | Opening::ThreeWayOrHalfCrossed | Opening::Accepted);
+    outcome != ConnectionOutcome::Open || !is_usual || !diagnosis.is_empty()
 }
 
 /// What is known of an opening, as the connection of that number in the capture of that number.
@@ -130,13 +132,52 @@ pub fn explain(opening: &capture::Opening, number: u64, capture: usize) -> Conne
     explain_case(&Case::of(opening), number, capture)
 }
 
+/// Of what [`explain`] tells, as much as counts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Brief {
+    opening: Opening,
+    /// What came of it.
+    pub outcome: ConnectionOutcome,
+    diagnosis: Vec<Diagnosed>,
+}
+
+impl Brief {
+    /// What counts of an opening.
+    pub fn of(opening: &capture::Opening) -> Self {
+        let case = Case::of(opening);
+        let Findings { testimony, outcome, diagnosis, .. } = Findings::of(&case);
+        Self { opening: testimony.opening, outcome, diagnosis }
+    }
+
+    /// Whether the connection deserves a person's attention.
+    pub fn is_noteworthy(&self) -> bool {
+        is_noteworthy(self.opening, self.outcome, &self.diagnosis)
+    }
+}
+
+/// What is made of an opening, before it is told.
+struct Findings {
+    testimony: Testimony,
+    proof: Option<Proof>,
+    outcome: ConnectionOutcome,
+    diagnosis: Vec<Diagnosed>,
+}
+
+impl Findings {
+    fn of(case: &Case<'_>) -> Self {
+        let opening = case.opening;
+        let testimony = onlooker(&case.passed(), opening.a, opening.b, case.post);
+        let (testimony, proof) = proof::proven(case, testimony);
+        let outcome = outcome(case, &testimony);
+        let diagnosis = cause::diagnosis(case, &testimony, outcome);
+        Self { testimony, proof, outcome, diagnosis }
+    }
+}
+
 /// The same of an opening whose packets have been read.
 pub(super) fn explain_case(case: &Case<'_>, number: u64, capture: usize) -> Connection {
     let opening = case.opening;
-    let testimony = onlooker(&case.passed(), opening.a, opening.b, case.post);
-    let (testimony, proof) = proof::proven(case, testimony);
-    let outcome = outcome(case, &testimony);
-    let diagnosis = cause::diagnosis(case, &testimony, outcome);
+    let Findings { testimony, proof, outcome, diagnosis } = Findings::of(case);
     Connection {
         number,
         capture,

@@ -31,8 +31,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 pub use explain::{
-    Confidence, Connection, ConnectionOutcome, Diagnosed, OpeningCause, PassedLine, SeenAt, Stack,
-    Tally, explain,
+    Brief, Confidence, Connection, ConnectionOutcome, Diagnosed, OpeningCause, PassedLine, SeenAt,
+    Stack, Tally, explain,
 };
 pub use finding::{
     Answered, BlockedAt, FilteringFinding, Finding, Findings, Frame, NoDetails, OnPortClash, Ports,

@@ -43,18 +43,11 @@ impl Segment {
 
 /// An address, IPv4 as IPv6 maps it (RFC 4291 §2.5.5.2), and a port. In words: a number of 128 bits would
 /// need more room, and a copy of a shorter field waits until that has been written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct End {
     high: u64,
     low: u64,
     port: u64,
-}
-
-/// Two ends of a connection, whichever way a segment goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ends {
-    low: End,
-    high: End,
 }
 
 /// The flags of a TCP segment and the [`hash`] of its ends, if it is one of by far the most: behind an
@@ -63,9 +56,11 @@ pub struct Ends {
 pub fn quick(packet: &[u8]) -> Option<(u8, u64)> {
     let header: &[u8; 34] = packet.first_chunk()?;
     let is_usual = header[0] == 0x45 && header[9] == TCP && header[6] & 0x1f == 0 && header[7] == 0;
-    let port = |at| u64::from(two(header, at));
-    let end = |address, at| folded(MAPPED | four(header, address) as u64, port(at));
-    is_usual.then(|| (header[33], mixed(end(12, 20), end(16, 22))))
+    if !is_usual {
+        return None;
+    }
+    let end = |address, port| End::v4(four(header, address), two(header, port));
+    Some((header[33], hash(end(12, 20), end(16, 22))))
 }
 
 /// Looks at an IP packet.
@@ -169,6 +164,11 @@ impl End {
         Self { port: other.port, ..self }
     }
 
+    /// Its port.
+    pub const fn port(self) -> u16 {
+        self.port as u16
+    }
+
     /// Whether both have one port.
     pub const fn has_port_of(self, other: Self) -> bool {
         self.port == other.port
@@ -181,8 +181,9 @@ impl End {
         Endpoint::new(address, self.port as u16)
     }
 
-    const fn folded(self) -> u64 {
-        folded(self.high ^ self.low, self.port)
+    #[inline]
+    const fn word(self) -> u64 {
+        self.high ^ self.low ^ self.port << 48 ^ SEED
     }
 }
 
@@ -195,42 +196,12 @@ impl From<Endpoint> for End {
     }
 }
 
-impl Ends {
-    /// The ends of a connection, in either order.
-    #[inline]
-    pub fn of(one: End, other: End) -> Self {
-        if one <= other { Self { low: one, high: other } } else { Self { low: other, high: one } }
-    }
-
-    /// The one of them that is less, or the other.
-    #[inline]
-    pub const fn end(self, is_low: bool) -> End {
-        if is_low { self.low } else { self.high }
-    }
-
-    /// The same number for the same ends; it is for no one to guess which ends share one, but neither
-    /// is it secret.
-    pub const fn hash(self) -> u64 {
-        hash(self.low, self.high)
-    }
-}
-
-/// What [`Ends::hash`] is, without putting the ends in order.
+/// The same number for the same ends, whichever way a segment goes; it is for no one to guess which ends
+/// share one, but neither is it secret. Both halves of a product have something of every bit of both.
+#[inline]
 pub const fn hash(one: End, other: End) -> u64 {
-    mixed(one.folded(), other.folded())
-}
-
-#[inline]
-const fn folded(address: u64, port: u64) -> u64 {
-    (address ^ port << 48).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-}
-
-/// The same either way.
-#[inline]
-const fn mixed(one: u64, other: u64) -> u64 {
-    let mixed = (one ^ one >> 32).wrapping_add(other ^ other >> 32);
-    let mixed = (mixed ^ mixed >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed ^ mixed >> 32
+    let product = one.word() as u128 * other.word() as u128;
+    product as u64 ^ (product >> 64) as u64
 }
 
 #[inline]
@@ -261,6 +232,9 @@ pub const RST: u8 = 0x04;
 pub const ACK: u8 = 0x10;
 
 const MAPPED: u64 = 0xffff << 32;
+
+/// Digits of the golden ratio, as good as any.
+const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
 
 const ICMP: u8 = 1;
 const TCP: u8 = 6;
@@ -299,11 +273,10 @@ mod tests {
                     // IPv4 that IPv6 maps reads back as IPv4: no host sends such addresses.
                     prop_assert_eq!(End::from(seen.destination.endpoint()), End::from(destination));
                     prop_assert_eq!(u16::from(seen.flags), segment.flags.bits() & 0xff);
-                    let ends = Ends::of(seen.source, seen.destination);
-                    prop_assert_eq!(ends, Ends::of(seen.destination, seen.source));
-                    prop_assert_eq!(ends.hash(), hash(seen.destination, seen.source));
+                    let number = hash(seen.source, seen.destination);
+                    prop_assert_eq!(number, hash(seen.destination, seen.source));
                     if let Some(quick) = quick(&encode(&packet)) {
-                        prop_assert_eq!(quick, (seen.flags, ends.hash()));
+                        prop_assert_eq!(quick, (seen.flags, number));
                     }
                 }
                 Body::Icmp(_) => prop_assert_eq!(seen, Glance::Icmp),

@@ -37,7 +37,7 @@ fn segment(octets: &[u8], seen: Seen, whole: usize) -> Packet {
         flags: Flags::from_bits(u16::from_be_bytes([tcp[12], tcp[13]])),
         window: two(tcp, 14),
         urgent: two(tcp, 18),
-        options: options_as_captured(tcp),
+        options: Options::from_octets(options_as_captured(tcp)).unwrap_or_default(),
         payload: octets_of_payload,
         ..Segment::default()
     };
@@ -56,10 +56,10 @@ fn segment(octets: &[u8], seen: Seen, whole: usize) -> Packet {
 
 /// The options of what begins with a TCP header, up to its flags at least: the words that were captured
 /// of them.
-pub fn options_as_captured(tcp: &[u8]) -> Options {
+pub fn options_as_captured(tcp: &[u8]) -> &[u8] {
     let header = usize::from(tcp[12] >> 4) * 4;
     let options = tcp.get(20..header.min(tcp.len())).unwrap_or_default();
-    Options::from_octets(&options[..options.len() / 4 * 4]).unwrap_or_default()
+    &options[..options.len() / 4 * 4]
 }
 
 /// Where the packet says that it ends; none where it leaves that to the interface.

@@ -20,8 +20,13 @@ pub struct Offers {
 impl Offers {
     /// Reads them from the options of a SYN or SYN,ACK.
     pub fn of(options: &Options) -> Self {
+        Self::read(options.octets())
+    }
+
+    /// The same from the octets of its options.
+    pub fn read(options: &[u8]) -> Self {
         let (mut offers, mut has_size) = (Self::default(), false);
-        let mut rest = options.octets();
+        let mut rest = options;
         while let Some((option, behind)) = read_option(rest) {
             rest = behind;
             let set = |is_there: &mut bool| std::mem::replace(is_there, true);

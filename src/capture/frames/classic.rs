@@ -29,6 +29,11 @@ impl Classic {
         }
     }
 
+    /// The number of the link layer of all frames.
+    pub const fn link(&self) -> i32 {
+        self.link
+    }
+
     /// Whether these are the first octets of a header.
     pub fn is_begun(octets: &[u8]) -> bool {
         octets.len() < HEADER && MAGICS.iter().any(|magic| octets.starts_with(magic))

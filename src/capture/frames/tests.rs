@@ -183,10 +183,10 @@ fn a_run_is_what_comes_one_after_the_other_up_to_what_is_none() {
     let whole = classic(true, 0xa1b2_c3d4, &[(3, 7, b"abc"), (4, 0, b""), (5, 1, b"defg")]);
     for kept in 24..=whole.len() {
         let (mut reader, file) = (Frames::default(), &whole[..kept]);
-        assert_eq!(reader.run(file, |_| panic!("no header was read")), 0);
+        assert_eq!(reader.run(file, |_| panic!("no header was read")), Run::default());
         assert_eq!(reader.next(file), (Next::Other(24), 24));
         let mut seen = Vec::new();
-        let used = 24 + reader.run(&file[24..], |frame| seen.push((frame.number, frame.at)));
+        let used = 24 + reader.run(&file[24..], |frame| seen.push((frame.number, frame.at))).used;
         let expected: Vec<_> =
             (1..).zip(frames(file, 1_000).0).map(|(n, (at, _))| (n, at)).collect();
         assert_eq!(seen, expected);

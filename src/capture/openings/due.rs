@@ -12,8 +12,20 @@ pub struct Queues {
     opening: VecDeque<Entry>,
     settled: VecDeque<Entry>,
     watched: VecDeque<Entry>,
-    /// How many entries there have been: an entry of a flow that is gone is of no other one.
-    turns: u32,
+    /// Of each slot. Here and not with the flows, since most entries are of flows that are gone, and what
+    /// tells that should be near.
+    turns: Vec<Turns>,
+    /// The last turn so far.
+    turn: u32,
+}
+
+/// Which entries of a slot count: zero if it is free.
+#[derive(Clone, Copy, Debug, Default)]
+struct Turns {
+    /// Where it is due.
+    due: u32,
+    /// The first one of the flow that it has now.
+    born: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -27,8 +39,13 @@ impl Queues {
     /// A new flow is due then.
     pub fn begin(&mut self, slot: u32, due: u64, flow: &mut Flow) {
         flow.due = due;
-        self.put(slot, flow);
-        flow.born = flow.turn;
+        let turns = self.put(slot, flow);
+        turns.born = turns.due;
+    }
+
+    /// The flow of that slot is gone.
+    pub fn forget(&mut self, slot: u32) {
+        self.turns[slot as usize] = Turns::default();
     }
 
     /// A flow is due at another time than before. Its entry is moved once its turn comes, unless it now
@@ -40,14 +57,19 @@ impl Queues {
         }
     }
 
-    fn put(&mut self, slot: u32, flow: &mut Flow) {
-        self.turns = self.turns.wrapping_add(1);
-        flow.turn = self.turns;
-        let entry = Entry { slot, turn: flow.turn, due: flow.due };
+    fn put(&mut self, slot: u32, flow: &Flow) -> &mut Turns {
+        self.turn = self.turn.checked_add(1).unwrap_or(1);
+        let entry = Entry { slot, turn: self.turn, due: flow.due };
         match flow.phase {
             Phase::Opening => self.opening.push_back(entry),
             Phase::Settled => self.settled.push_back(entry),
         }
+        let slot = slot as usize;
+        if slot >= self.turns.len() {
+            self.turns.resize(slot + 1, Turns::default());
+        }
+        self.turns[slot].due = self.turn;
+        &mut self.turns[slot]
     }
 
     /// A flow is watched until then.
@@ -55,26 +77,28 @@ impl Queues {
         flow.watched_until = until;
         if !flow.has_watch_entry {
             flow.has_watch_entry = true;
-            self.watched.push_back(Entry { slot, turn: flow.born, due: until });
+            self.watched.push_back(Entry {
+                slot,
+                turn: self.turns[slot as usize].born,
+                due: until,
+            });
         }
     }
 
     /// Forgets entries of flows that are gone, once these are most.
     pub fn tidy(&mut self, table: &Table) {
         let enough = 2 * table.len() + FEW;
-        let has_turn =
-            |entry: &Entry| table.flow(entry.slot).is_some_and(|flow| flow.turn == entry.turn);
+        let turns = &self.turns;
         for queue in [&mut self.opening, &mut self.settled] {
             if queue.len() > enough {
-                queue.retain(has_turn);
+                queue.retain(|entry| turns[entry.slot as usize].due == entry.turn);
             }
         }
         if self.watched.len() > enough {
-            let is_of =
-                |flow: &Flow, entry: &Entry| flow.born == entry.turn && flow.has_watch_entry;
-            let is_there =
-                |entry: &Entry| table.flow(entry.slot).is_some_and(|flow| is_of(flow, entry));
-            self.watched.retain(is_there);
+            self.watched.retain(|entry| {
+                let is_there = turns[entry.slot as usize].born == entry.turn;
+                is_there && table.flow(entry.slot).has_watch_entry
+            });
         }
     }
 
@@ -83,10 +107,10 @@ impl Queues {
         loop {
             let entry = *self.watched.front().filter(|entry| entry.due <= now)?;
             self.watched.pop_front();
-            let Some(flow) = table.get_mut(entry.slot).filter(|flow| flow.born == entry.turn)
-            else {
+            if self.turns[entry.slot as usize].born != entry.turn {
                 continue;
-            };
+            }
+            let flow = table.flow_mut(entry.slot);
             if flow.watched_until <= entry.due {
                 flow.has_watch_entry = false;
                 return Some(entry.slot);
@@ -103,8 +127,9 @@ impl Queues {
     /// A flow that is due, if there is one.
     pub fn next_due(&mut self, now: u64, table: &Table) -> Option<u32> {
         let is_due = |flow: &Flow, _: &Entry| flow.due <= now;
-        next(&mut self.settled, now, table, is_due)
-            .or_else(|| next(&mut self.opening, now, table, is_due))
+        let Self { opening, settled, turns, .. } = self;
+        next(settled, turns, now, table, is_due)
+            .or_else(|| next(opening, turns, now, table, is_due))
     }
 
     /// Who will be due next, so many at most.
@@ -116,10 +141,10 @@ impl Queues {
     pub fn quietest(&mut self, table: &Table) -> Option<u32> {
         let is_first = |flow: &Flow, entry: &Entry| flow.due <= entry.due;
         // Where each was renewed, all are moved once before one of them is next.
-        let mut queues = [&mut self.settled, &mut self.opening];
-        queues.iter_mut().find_map(|queue| {
-            next(queue, u64::MAX, table, is_first)
-                .or_else(|| next(queue, u64::MAX, table, is_first))
+        let Self { opening, settled, turns, .. } = self;
+        [settled, opening].into_iter().find_map(|queue| {
+            next(queue, turns, u64::MAX, table, is_first)
+                .or_else(|| next(queue, turns, u64::MAX, table, is_first))
         })
     }
 }
@@ -127,6 +152,7 @@ impl Queues {
 /// The first flow whose entry is due and for which that holds; those for which it does not hold are moved.
 fn next(
     queue: &mut VecDeque<Entry>,
+    turns: &[Turns],
     now: u64,
     table: &Table,
     is_wanted: impl Fn(&Flow, &Entry) -> bool,
@@ -135,9 +161,10 @@ fn next(
     for _ in 0..queue.len() {
         let entry = *queue.front().filter(|entry| entry.due <= now)?;
         queue.pop_front();
-        let Some(flow) = table.flow(entry.slot).filter(|flow| flow.turn == entry.turn) else {
+        if turns[entry.slot as usize].due != entry.turn {
             continue;
-        };
+        }
+        let flow = table.flow(entry.slot);
         if is_wanted(flow, &entry) {
             return Some(entry.slot);
         }

@@ -1,10 +1,13 @@
 //! What is kept of one opening while it is under way, and what is left of it.
 
+use std::hint::black_box;
+use std::net::Ipv4Addr;
+
 use super::recent::{Burst, Call, Hearsay, Place, Recent};
+use crate::capture::batch::Item;
 use crate::capture::kept::Kept;
-use crate::capture::screen::Item;
 use crate::wire::Endpoint;
-use crate::wire::glance::{ACK, End, Ends, RST, SYN};
+use crate::wire::glance::{ACK, End, RST, SYN};
 
 /// One attempt, or several, to open a connection between two endpoints.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,65 +38,64 @@ impl Opening {
     /// Whether it is the opening that nearly all are: a SYN, a SYN,ACK that answers it, and the
     /// acknowledgement of that, and nothing else.
     pub fn is_plain(&self) -> bool {
-        let Some(syn) = self.packets.first().filter(|first| first.is_bare_syn()) else {
+        let Some((syn, others)) = self.packets.split_first() else { return false };
+        if self.left_out > 0 || self.a == self.b || !syn.is_bare_syn() || syn.payload > 0 {
             return false;
-        };
-        let Some(answer) = self.packets.iter().find(|kept| kept.is_syn_ack()) else { return false };
-        let begins = answer.ack == syn.seq.wrapping_add(1) && !answer.from_a && syn.payload == 0;
-        let fits = |kept: &Kept| match kept.flags & (SYN | RST | ACK) {
-            // One that follows at once is the same again, as a router has it on another interface, and may
-            // have been changed there.
-            SYN if kept.frame != syn.frame && kept.at.abs_diff(syn.at) < COPIED_WITHIN => false,
-            SYN => kept.from_a && kept.seq == syn.seq,
-            // One that is repeated may have lost the acknowledgement.
-            SYN_ACK => kept.frame == answer.frame,
-            // What came before it answers another, which was not captured.
-            ACK if kept.frame < answer.frame => false,
-            ACK if kept.from_a => kept.seq.wrapping_sub(syn.seq) < BEGINNING,
-            ACK => kept.seq.wrapping_sub(answer.seq) < BEGINNING,
-            _ => false,
-        };
-        let completes = |kept: &Kept| {
-            let is_last = kept.flags & (SYN | ACK) == ACK && kept.from_a;
-            let numbers = (answer.ack, answer.seq.wrapping_add(1));
-            is_last && (kept.seq, kept.ack) == numbers
-        };
-        // Of what is out of order, somebody has to say what came first.
-        let is_in_order = self.packets.is_sorted_by_key(|kept| kept.at);
-        begins
-            && is_in_order
-            && self.left_out == 0
-            && !self.is_answered_by_another()
-            && !self.is_rewritten(syn, answer)
-            && self.packets.iter().all(fits)
-            && self.packets.iter().any(completes)
-            && self.a != self.b
+        }
+        let (mut answer, mut is_complete, mut latest): (Option<&Kept>, _, _) =
+            (None, false, syn.at);
+        for kept in others {
+            let fits = match (kept.flags & (SYN | RST | ACK), answer) {
+                // One that follows at once is the same again, as a router has it on another interface, and
+                // may have been changed there.
+                (SYN, _) => {
+                    kept.from_a && kept.seq == syn.seq && kept.at.abs_diff(syn.at) >= COPIED_WITHIN
+                }
+                (SYN_ACK, None) => {
+                    answer = Some(kept);
+                    !kept.from_a && kept.ack == syn.seq.wrapping_add(1)
+                }
+                // What came before it answers another, which was not captured.
+                (ACK, Some(answer)) if kept.from_a => {
+                    let numbers = (answer.ack, answer.seq.wrapping_add(1));
+                    is_complete |= (kept.seq, kept.ack) == numbers;
+                    kept.seq.wrapping_sub(syn.seq) < BEGINNING
+                }
+                // Other packets of the host come the same way.
+                (ACK, Some(answer)) => {
+                    kept.seq.wrapping_sub(answer.seq) < BEGINNING && kept.ttl() == answer.ttl()
+                }
+                // A SYN,ACK that is repeated may have lost the acknowledgement.
+                _ => false,
+            };
+            // Of what is out of order, somebody has to say what came first.
+            if !fits || kept.at < latest {
+                return false;
+            }
+            latest = kept.at;
+        }
+        is_complete
+            && answer
+                .is_some_and(|answer| self.is_of_the_host(answer) && !is_rewritten(syn, answer))
+    }
+
+    /// Whether the SYN,ACK looks as if the host had sent it: those of its other connections come the same
+    /// way, and it announces a window.
+    fn is_of_the_host(&self, answer: &Kept) -> bool {
+        let elsewhere = self.hearsay[1].ttl_elsewhere;
+        elsewhere.is_none_or(|ttl| ttl == answer.ttl()) && !answer.is_shut()
     }
 }
 
-impl Opening {
-    /// Whether the SYN,ACK looks as if another than the host had sent it: other packets from there come
-    /// another way, or it announces no window.
-    fn is_answered_by_another(&self) -> bool {
-        let mut answers = self.packets.iter().filter(|kept| !kept.from_a);
-        let Some(answer) = answers.next() else { return false };
-        let elsewhere = self.hearsay[1].ttl_elsewhere;
-        let is_other = |ttl: u8| ttl != answer.ttl();
-        answers.any(|kept| is_other(kept.ttl()))
-            || elsewhere.is_some_and(is_other)
-            || answer.is_shut()
-    }
-
-    /// Whether the SYN,ACK has options that the SYN does not call for, or one of them some that no host
-    /// sends: somebody has to look.
-    fn is_rewritten(&self, syn: &Kept, answer: &Kept) -> bool {
-        let (offered, taken) = (syn.offers(), answer.offers());
-        let is_echo = |(value, echo): (u32, u32)| echo == value || echo == 0;
-        let echoes =
-            offered.clock.zip(taken.clock).is_none_or(|(ours, theirs)| is_echo((ours.0, theirs.1)));
-        let is_odd = offered.is_odd || taken.is_odd;
-        is_odd || !echoes || taken.beyond(offered).next().is_some()
-    }
+/// Whether the SYN,ACK has options that the SYN does not call for, or one of them some that no host sends:
+/// somebody has to look.
+fn is_rewritten(syn: &Kept, answer: &Kept) -> bool {
+    let (offered, taken) = (syn.offers(), answer.offers());
+    let is_echo = |(value, echo): (u32, u32)| echo == value || echo == 0;
+    let echoes =
+        offered.clock.zip(taken.clock).is_none_or(|(ours, theirs)| is_echo((ours.0, theirs.1)));
+    let is_odd = offered.is_odd || taken.is_odd;
+    is_odd || !echoes || taken.beyond(offered).next().is_some()
 }
 
 /// Why an opening was decided.
@@ -108,110 +110,90 @@ pub enum Ending {
 }
 
 /// How far an opening has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Phase {
     /// Every segment counts.
+    #[default]
     Opening,
     /// It is open and of use: what is neither SYN nor reset counts no more.
     Settled,
 }
 
-/// By what an opening is found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Key {
-    pub ends: Ends,
-    pub interface: u32,
-}
-
-impl Key {
-    pub fn of(item: &Item) -> Self {
-        Self { ends: item.ends, interface: item.interface }
-    }
-}
-
-/// An opening under way.
-#[derive(Debug)]
+/// An opening under way: in one line of a cache what tells which it is, in the next what goes on.
+#[derive(Debug, Default)]
+#[repr(C, align(64))]
 pub struct Flow {
+    pub a: End,
+    pub b: End,
     pub hash: u64,
-    pub key: Key,
-    pub phase: Phase,
+    pub interface: u32,
+    left_out: u32,
+    packets: Vec<Kept>,
     /// When it is decided, if nothing more comes.
     pub due: u64,
-    /// Which of its entries in the queues counts, and which was its first.
-    pub turn: u32,
-    pub born: u32,
+    /// Until when it is watched, if no SYN comes.
+    pub watched_until: u64,
     /// Where it stands among the openings like it.
     pub place: Place,
+    pub phase: Phase,
     /// Whether it counts in the watch: whether segments without SYN and RST are wanted.
     pub is_watched: bool,
-    /// Until when, if no SYN comes.
-    pub watched_until: u64,
     pub has_watch_entry: bool,
-    /// Which of the ends is a.
-    a_is_low: bool,
-    packets: Vec<Kept>,
-    left_out: u64,
     has_syn_ack: bool,
     has_reset: bool,
     /// Whether b has sent a segment.
     is_answered: bool,
-    /// Whether a, and b, have sent something that only an established end sends.
-    is_heard: [bool; 2],
+    /// Which of the ends have sent something that only an established one sends.
+    heard: u8,
     has_use: bool,
 }
 
 impl Flow {
-    /// `packets` is to be empty, and may have room.
-    pub fn begin(key: Key, first: Item, packets: Vec<Kept>) -> Self {
-        let (source, destination) = (first.source(), first.destination());
-        let Item { hash, kept, .. } = first;
-        let a = if kept.is_bare_syn() { source } else { destination };
-        let mut flow = Self {
-            hash,
-            key,
-            phase: Phase::Opening,
-            due: 0,
-            turn: 0,
-            born: 0,
-            place: Place::default(),
-            is_watched: true,
-            watched_until: 0,
-            has_watch_entry: false,
-            a_is_low: key.ends.end(true) == a,
-            packets,
-            left_out: 0,
-            has_syn_ack: false,
-            has_reset: false,
-            is_answered: false,
-            is_heard: [false; 2],
-            has_use: false,
-        };
-        flow.take(kept, source == a);
-        flow
+    /// Another begins in this one's place: each field for itself, since a copy of all of them would wait
+    /// until they have been written.
+    pub fn begin(&mut self, place: Place, first: &mut Item) {
+        let Item { source, destination, .. } = *first;
+        let is_syn = first.kept.is_bare_syn();
+        self.hash = first.hash;
+        (self.a, self.b) = if is_syn { (source, destination) } else { (destination, source) };
+        self.interface = first.interface;
+        self.phase = Phase::Opening;
+        self.place = place;
+        self.is_watched = true;
+        self.has_watch_entry = false;
+        self.left_out = 0;
+        self.has_syn_ack = false;
+        self.has_reset = false;
+        self.is_answered = false;
+        self.heard = 0;
+        self.has_use = false;
+        let from_a = self.is_from_a(first);
+        self.take(&mut first.kept, from_a);
     }
 
     /// Takes a packet of that end, or an ICMP error about one to that end; whether it is kept.
     #[inline]
-    pub fn take(&mut self, kept: Kept, from_a: bool) -> bool {
+    pub fn take(&mut self, kept: &mut Kept, from_a: bool) -> bool {
         self.has_syn_ack |= kept.is_syn_ack();
         self.has_reset |= kept.flags & RST != 0;
         self.is_answered |= !from_a && !kept.is_icmp();
         if self.phase == Phase::Settled && kept.flags & SYN == 0 {
             return false;
         }
-        self.is_heard[usize::from(from_a)] |= kept.flags & (SYN | RST | ACK) == ACK;
+        let is_heard = kept.flags & (SYN | RST | ACK) == ACK;
+        self.heard |= u8::from(is_heard) << u8::from(from_a);
         self.has_use |= kept.is_of_use();
         // As long as one has sent but SYNs, it may go on sending them.
-        if self.has_syn_ack && self.is_heard == [true; 2] && self.has_use {
+        if self.has_syn_ack && self.heard == HEARD_BOTH && self.has_use {
             self.phase = Phase::Settled;
         }
         let is_kept = self.packets.len() < MOST_PACKETS;
         if is_kept {
-            self.packets.push(kept);
+            self.packets.push(kept.take());
             // Only now: a copy would wait for what was written just before it.
             self.packets.last_mut().expect("it was just put there").from_a = from_a;
         } else {
-            self.left_out += 1;
+            self.left_out = self.left_out.saturating_add(1);
         }
         is_kept
     }
@@ -246,20 +228,23 @@ impl Flow {
         self.has_reset || self.phase == Phase::Settled || self.packets.iter().any(Kept::is_icmp)
     }
 
-    /// Whether a is the end that is less, or the other.
-    pub const fn is_a(&self, is_low: bool) -> bool {
-        self.a_is_low == is_low
+    /// Whether a packet is of its connection, whichever way that goes.
+    #[inline]
+    pub fn has(&self, item: &Item) -> bool {
+        let (source, destination) = (item.source, item.destination);
+        let is_of_a = self.a == source && self.b == destination;
+        (is_of_a || self.b == source && self.a == destination) && self.interface == item.interface
     }
 
-    pub const fn a(&self) -> End {
-        self.key.ends.end(self.a_is_low)
+    /// Of a packet of its connection: whether a has sent it.
+    #[inline]
+    pub fn is_from_a(&self, item: &Item) -> bool {
+        self.a == item.source
     }
 
-    pub const fn b(&self) -> End {
-        self.key.ends.end(!self.a_is_low)
-    }
-
-    pub fn packets(&self) -> &[Kept] {
+    /// Looks at both its lines, so that they come to this core's cache. Its packets.
+    pub fn touch(&self) -> &[Kept] {
+        black_box((self.interface, self.due));
         &self.packets
     }
 
@@ -281,30 +266,55 @@ impl Flow {
         self.packets.first().map_or(0, |kept| kept.frame)
     }
 
-    /// What is left of it once it is decided, which takes its packets.
-    pub fn conclude(&mut self, ending: Ending, recent: &Recent, now: u64) -> Opening {
-        let (a, b, interface) = (self.a(), self.b(), self.key.interface);
-        let related = match self.has_syn_ack {
+    /// Writes down what is left of it once it is decided, in the place of an opening that has been dealt
+    /// with, whose room for packets it gets.
+    pub fn conclude(&mut self, opening: &mut Opening, ending: Ending, recent: &Recent, now: u64) {
+        let (a, b, interface) = (self.a, self.b, self.interface);
+        opening.a = a.endpoint();
+        opening.b = b.endpoint();
+        opening.interface = interface;
+        opening.left_out = self.left_out.into();
+        opening.ending = ending;
+        // SYNs of other connections may explain it.
+        opening.related = match self.has_syn_ack {
             true => Vec::new(),
-            // SYNs of other connections may explain it.
             false => recent.of(a, b, interface, self.began()),
         };
+        opening.hearsay[0] = recent.hearsay(a);
+        opening.hearsay[1] = recent.hearsay(b);
         // Its end may be owed to a limit, which what began beside it shows.
-        let burst = if self.is_answered { None } else { recent.burst(a, b, self.place) };
-        Opening {
-            a: a.endpoint(),
-            b: b.endpoint(),
-            interface,
-            packets: std::mem::take(&mut self.packets),
-            left_out: self.left_out,
-            ending,
-            related,
-            hearsay: [a, b].map(|end| recent.hearsay(end)),
-            burst,
-            decided_at: now,
+        opening.burst = if self.is_answered { None } else { recent.burst(a, b, self.place) };
+        opening.decided_at = now;
+        std::mem::swap(&mut self.packets, &mut opening.packets);
+        self.packets.clear();
+        self.packets.shrink_to(MOST_ROOM);
+    }
+}
+
+impl Opening {
+    /// Nothing yet.
+    pub(super) fn blank() -> Self {
+        let nobody = Endpoint::new(Ipv4Addr::UNSPECIFIED.into(), 0);
+        Self {
+            a: nobody,
+            b: nobody,
+            interface: 0,
+            packets: Vec::new(),
+            left_out: 0,
+            ending: Ending::Decided,
+            related: Vec::new(),
+            hearsay: [Hearsay::default(); 2],
+            burst: None,
+            decided_at: 0,
         }
     }
 }
+
+/// A bit for each end.
+const HEARD_BOTH: u8 = 0b11;
+
+/// Room for more packets than that is given back once they have been dealt with.
+const MOST_ROOM: usize = 8;
 
 /// No host repeats a SYN so soon (RFC 6298 §2.1): in nanoseconds.
 const COPIED_WITHIN: u64 = 10_000_000;

@@ -1,11 +1,13 @@
 //! Who sent a SYN to whom of late, and what other connections tell of an address.
 
+mod generations;
+
 use std::num::NonZeroU64;
 
-use hashbrown::HashTable;
+use generations::Generations;
 
-use crate::capture::screen::Item;
-use crate::wire::glance::{self, End};
+use crate::capture::batch::Item;
+use crate::wire::glance::End;
 use crate::wire::{Endpoint, Seq};
 
 /// A SYN of another connection.
@@ -54,18 +56,22 @@ pub struct Recent {
     by_target: Generations<End, Callers>,
     hosts: Generations<End, Host>,
     bursts: Generations<(End, End), Row>,
+    /// The number of the last row of those.
+    rows: u32,
 }
 
 impl Recent {
     /// A SYN begins an opening. Its place among those that are close together.
     pub fn called(&mut self, syn: &Item) -> Place {
-        let (from, to, Item { interface, kept, .. }) = (syn.source(), syn.destination(), syn);
+        let Item { source: from, destination: to, interface, kept, .. } = syn;
+        let (from, to) = (*from, *to);
         let (frame, at, seq) = (kept.frame, kept.at, kept.number());
         let frame = NonZeroU64::new(frame).unwrap_or(NonZeroU64::MIN);
         let seen = |other| Seen { other, frame, at, interface: *interface, seq };
         self.by_source.entry(from).put(seen(to));
         self.by_target.entry(to).put(seen(from));
-        self.bursts.entry((from.host(), to)).begin(at)
+        self.rows = self.rows.wrapping_add(1);
+        self.bursts.entry((from.host(), to)).begin(at, self.rows)
     }
 
     /// A segment answered the opening that has that place.
@@ -75,20 +81,17 @@ impl Recent {
         }
     }
 
-    /// A host's SYN or SYN,ACK came from there with that TTL.
-    pub fn heard(&mut self, from: End, ttl: u8) {
-        self.hosts.entry(from.host()).hear(from, ttl);
-    }
-
-    /// A SYN,ACK came from there, so many nanoseconds after the SYN.
-    pub fn timed(&mut self, from: End, round_trip: u64) {
+    /// A host's SYN or SYN,ACK came from there with that TTL; if it answers a SYN, so many nanoseconds after
+    /// that.
+    pub fn heard(&mut self, from: End, ttl: u8, round_trip: Option<u64>) {
         let host = self.hosts.entry(from.host());
-        host.round_trip = host.round_trip.min(round_trip);
+        host.hear(from.port(), ttl);
+        host.round_trip = host.round_trip.min(round_trip.unwrap_or(u64::MAX));
     }
 
     /// What is known of that endpoint's address.
     pub fn hearsay(&self, of: End) -> Hearsay {
-        self.hosts.find(of.host()).map_or_else(Hearsay::default, |host| host.of(of))
+        self.hosts.find(of.host()).map_or_else(Hearsay::default, |host| host.of(of.port()))
     }
 
     /// How those went that were begun close to the one of that place.
@@ -149,11 +152,12 @@ impl Callers {
     }
 }
 
-/// An address: its last SYN or SYN,ACK, and the last one of another port than that had.
+/// An address: the port and the TTL of its last SYN or SYN,ACK, and those of the last one that had another
+/// port than that.
 #[derive(Clone, Copy, Debug)]
 struct Host {
-    last: Option<(End, u8)>,
-    other: Option<(End, u8)>,
+    last: Option<(u16, u8)>,
+    other: Option<(u16, u8)>,
     /// `u64::MAX` if there is none.
     round_trip: u64,
 }
@@ -165,23 +169,23 @@ impl Default for Host {
 }
 
 impl Host {
-    fn hear(&mut self, from: End, ttl: u8) {
+    fn hear(&mut self, port: u16, ttl: u8) {
         let ttl = match self.last {
             // A router's capture has it twice, once with one taken off.
-            Some((last, before)) if last == from && before == ttl.saturating_add(1) => before,
+            Some((last, before)) if last == port && before == ttl.saturating_add(1) => before,
             _ => ttl,
         };
-        if self.last.is_some_and(|(last, _)| last != from) {
+        if self.last.is_some_and(|(last, _)| last != port) {
             self.other = self.last;
         }
-        self.last = Some((from, ttl));
+        self.last = Some((port, ttl));
     }
 
-    fn of(&self, end: End) -> Hearsay {
+    fn of(&self, port: u16) -> Hearsay {
         let mut all = [self.last, self.other].into_iter().flatten();
         Hearsay {
             ttl: self.last.map(|(_, ttl)| ttl),
-            ttl_elsewhere: all.find(|(from, _)| *from != end).map(|(_, ttl)| ttl),
+            ttl_elsewhere: all.find(|(from, _)| *from != port).map(|(_, ttl)| ttl),
             round_trip: (self.round_trip != u64::MAX).then_some(self.round_trip),
         }
     }
@@ -190,15 +194,15 @@ impl Host {
 /// Where an opening stands in a row of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Place {
-    /// When the row began.
-    row: u64,
+    /// The number of the row.
+    row: u32,
     place: u32,
 }
 
 /// Openings by one address towards one endpoint, close together.
 #[derive(Clone, Copy, Debug, Default)]
 struct Row {
-    began: u64,
+    number: u32,
     latest: u64,
     begun: u32,
     answered: u32,
@@ -206,90 +210,29 @@ struct Row {
 }
 
 impl Row {
-    fn begin(&mut self, at: u64) -> Place {
+    /// One more begins, or another row of that number.
+    fn begin(&mut self, at: u64, number: u32) -> Place {
         if self.begun == 0 || at.saturating_sub(self.latest) > APART {
-            *self = Self { began: at, ..Self::default() };
+            *self = Self { number, ..Self::default() };
         }
         self.latest = self.latest.max(at);
         self.begun += 1;
-        Place { row: self.began, place: self.begun }
+        Place { row: self.number, place: self.begun }
     }
 
     fn answer(&mut self, place: Place) {
-        if place.row == self.began {
+        if place.row == self.number {
             self.answered += 1;
             self.last_answered = self.last_answered.max(place.place);
         }
     }
 
     fn at(&self, place: Place) -> Option<Burst> {
-        let Self { began, begun, answered, last_answered, .. } = *self;
+        let Self { number, begun, answered, last_answered, .. } = *self;
         let burst = Burst { begun, answered, last_answered, place: place.place };
-        (place.row == began).then_some(burst)
+        (place.row == number).then_some(burst)
     }
 }
-
-/// In two generations, of which the older is forgotten when the younger is full.
-#[derive(Debug)]
-struct Generations<K, T> {
-    young: HashTable<(K, T)>,
-    old: HashTable<(K, T)>,
-}
-
-impl<K, T> Default for Generations<K, T> {
-    fn default() -> Self {
-        Self { young: HashTable::new(), old: HashTable::new() }
-    }
-}
-
-impl<K: Hashed, T: Copy + Default> Generations<K, T> {
-    /// What is known under this key, in the younger generation from now on.
-    fn entry(&mut self, key: K) -> &mut T {
-        if self.young.len() >= MOST {
-            std::mem::swap(&mut self.old, &mut self.young);
-            self.young.clear();
-        }
-        let old = &self.old;
-        let entry = self.young.entry(key.hash(), |(other, _)| *other == key, |(key, _)| key.hash());
-        let begin = || (key, Self::seek(old, key).copied().unwrap_or_default());
-        &mut entry.or_insert_with(begin).into_mut().1
-    }
-
-    fn find(&self, key: K) -> Option<&T> {
-        Self::seek(&self.young, key).or_else(|| Self::seek(&self.old, key))
-    }
-
-    /// Where it is, whichever generation that is.
-    fn find_mut(&mut self, key: K) -> Option<&mut T> {
-        let is_it = |(other, _): &(K, T)| *other == key;
-        let found = self.young.find_mut(key.hash(), is_it);
-        found.or_else(|| self.old.find_mut(key.hash(), is_it)).map(|(_, value)| value)
-    }
-
-    fn seek(table: &HashTable<(K, T)>, key: K) -> Option<&T> {
-        table.find(key.hash(), |(other, _)| *other == key).map(|(_, value)| value)
-    }
-}
-
-/// A key of such a table.
-trait Hashed: Copy + Eq {
-    fn hash(self) -> u64;
-}
-
-impl Hashed for End {
-    fn hash(self) -> u64 {
-        glance::hash(self, self)
-    }
-}
-
-impl Hashed for (End, End) {
-    fn hash(self) -> u64 {
-        glance::hash(self.0, self.1)
-    }
-}
-
-/// Some four megabytes in both generations of all tables, about what is near a core.
-const MOST: usize = 1 << 12;
 
 /// What begins later than so many nanoseconds after the last one is another row.
 const APART: u64 = 10_000_000_000;

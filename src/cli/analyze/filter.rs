@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 use ipnetwork::IpNetwork;
 
 use crate::capture::Opening;
-use crate::verdict::{Connection, ConnectionOutcome};
+use crate::verdict::ConnectionOutcome;
 
 /// Which connections.
 #[derive(Args, Debug)]
@@ -69,10 +69,6 @@ impl Filter {
         (self.networks.is_empty() || has_address)
             && (self.ports.is_empty() || has_port)
             && self.began_in_time(opening)
-    }
-
-    pub fn passes(&self, connection: &Connection) -> bool {
-        self.wants(connection.outcome)
     }
 
     /// Whether connections of that outcome are asked for.

@@ -45,6 +45,9 @@ fn take(
     sink: &mut Sink,
 ) {
     for mut batch in batches {
+        if batch.has_interfaces {
+            sink.compare();
+        }
         openings.take(&mut batch);
         if let Some(latest) = batch.live {
             openings.time_goes_on(latest);

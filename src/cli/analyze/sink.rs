@@ -12,7 +12,7 @@ use crate::cli::failure::Failure;
 use crate::cli::finish::show;
 use crate::cli::screen::Screen;
 use crate::report::{self, Analysis, CaptureAccount, Judged};
-use crate::verdict::{Connection, ConnectionOutcome, Merged, Part, Tally, explain, merge};
+use crate::verdict::{Brief, Connection, ConnectionOutcome, Merged, Part, Tally, explain, merge};
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +97,8 @@ pub struct Sink {
     tally: Tally,
     shown: Vec<Connection>,
     left_out: u64,
+    /// Whether connections may have been seen at several points.
+    compares: bool,
     /// What is compared with other points: of each capture so many.
     parts: Vec<Part>,
     /// How many of the capture under way are among them.
@@ -121,6 +123,7 @@ impl Sink {
             tally: Tally::default(),
             shown: Vec::new(),
             left_out: 0,
+            compares: false,
             parts: Vec::new(),
             compared: (0, 0),
             not_compared: 0,
@@ -135,10 +138,18 @@ impl Sink {
         sink
     }
 
+    /// Connections may be seen at several points from now on: there is another capture, or one of several
+    /// interfaces.
+    pub const fn compare(&mut self) {
+        self.compares = true;
+    }
+
     /// Takes an opening of the capture of that number.
     pub fn take(&mut self, opening: &Opening, capture: usize) {
         self.number += 1;
-        self.keep(opening, capture);
+        if self.compares {
+            self.keep(opening, capture);
+        }
         if !self.filter.may_pass(opening) {
             return;
         }
@@ -154,10 +165,27 @@ impl Sink {
             self.left_out += u64::from(matches!(self.output, Output::Text { all: true }));
             return;
         }
+        if self.only_counts() {
+            return self.count(&Brief::of(opening));
+        }
         let connection = explain(opening, self.number, capture);
-        if self.filter.passes(&connection) {
+        if self.filter.wants(connection.outcome) {
             self.tally.add(&connection);
             self.put(connection);
+        }
+    }
+
+    /// Whether no more of a connection is told than that there was one.
+    fn only_counts(&self) -> bool {
+        let is_full = self.shown.len() >= MOST_ROWS;
+        is_full && self.also.annotate.is_none() && matches!(self.output, Output::Text { .. })
+    }
+
+    fn count(&mut self, brief: &Brief) {
+        if self.filter.wants(brief.outcome) {
+            self.tally.add_brief(brief);
+            let is_asked_for = brief.is_noteworthy() || self.output == Output::Text { all: true };
+            self.left_out += u64::from(is_asked_for);
         }
     }
 

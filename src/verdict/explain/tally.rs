@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::case::post;
-use super::{Connection, ConnectionOutcome, OpeningCause};
+use super::{Brief, Connection, ConnectionOutcome, Diagnosed, OpeningCause};
 use crate::capture;
 use crate::tcp::{Opening, Post, Side};
 
@@ -39,8 +39,17 @@ impl Tally {
 
     /// Counts a connection.
     pub fn add(&mut self, connection: &Connection) {
-        self.count(connection.opening, connection.outcome);
-        for found in &connection.diagnosis {
+        self.count_all(connection.opening, connection.outcome, &connection.diagnosis);
+    }
+
+    /// Counts a connection of which no more is wanted.
+    pub fn add_brief(&mut self, brief: &Brief) {
+        self.count_all(brief.opening, brief.outcome, &brief.diagnosis);
+    }
+
+    fn count_all(&mut self, opening: Opening, outcome: ConnectionOutcome, all: &[Diagnosed]) {
+        self.count(opening, outcome);
+        for found in all {
             *self.causes.entry(found.cause).or_default() += 1;
         }
     }
