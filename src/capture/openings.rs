@@ -99,7 +99,7 @@ impl Openings {
         self.now = self.now.max(last);
         let table = &self.table;
         self.left = table.slots().collect();
-        self.left.sort_by_key(|slot| Reverse(table.flow(*slot).first_frame()));
+        self.left.sort_by_cached_key(|slot| Reverse(table.flow(*slot).first_frame()));
     }
 
     /// How many resets and ICMP errors there were of connections whose opening is not in the capture.

@@ -20,8 +20,8 @@ use crate::time::Instant;
 use crate::wire::{Endpoint, Packet};
 
 /// A packet seen at the interface of one end.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sighting {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sighting<'a> {
     /// When, on that end's clock.
     pub at: Instant,
     /// At whose interface.
@@ -29,7 +29,7 @@ pub struct Sighting {
     /// Whether it came in there; else it left.
     pub inbound: bool,
     /// The packet as it looked there.
-    pub packet: Packet,
+    pub packet: &'a Packet,
 }
 
 /// By which endpoints the connection is known at one end; NATs make them differ between the ends.
@@ -81,7 +81,7 @@ pub struct Transition {
 /// stands, else the last one to which the other end answered.
 ///
 /// The sightings of one vantage come in the order in which its interface saw them.
-pub fn witness(trace: &[Sighting], vantages: &Vantages) -> Testimony {
+pub fn witness(trace: &[Sighting<'_>], vantages: &Vantages) -> Testimony {
     let view = |side, vantage: Option<Vantage>| {
         vantage.map(|vantage| View::new(trace, side, vantage)).filter(|view| !view.is_empty())
     };

@@ -144,7 +144,7 @@ pub struct Brief {
 impl Brief {
     /// What counts of an opening.
     pub fn of(opening: &capture::Opening) -> Self {
-        let case = Case::of(opening);
+        let case = Case::untold(opening);
         let Findings { testimony, outcome, diagnosis, .. } = Findings::of(&case);
         Self { opening: testimony.opening, outcome, diagnosis }
     }

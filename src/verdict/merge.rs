@@ -383,12 +383,12 @@ fn micros(at: Instant) -> f64 {
 
 impl Point<'_> {
     /// The packets, as seen at the interface of that end.
-    fn sightings(&self, side: Side) -> Vec<Sighting> {
+    fn sightings(&self, side: Side) -> Vec<Sighting<'_>> {
         let seen = self.packets.iter().map(|here| Sighting {
             at: here.at,
             vantage: side,
             inbound: here.from != side,
-            packet: here.packet.clone(),
+            packet: &here.packet,
         });
         seen.collect()
     }

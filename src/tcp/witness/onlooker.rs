@@ -8,14 +8,14 @@ use crate::time::Instant;
 use crate::wire::{Endpoint, Packet};
 
 /// A packet that passed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Passing {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Passing<'a> {
     /// When.
     pub at: Instant,
     /// Which end it came from; of an ICMP error, the end that it does not go to.
     pub from: Side,
     /// The packet as it looked there.
-    pub packet: Packet,
+    pub packet: &'a Packet,
 }
 
 /// Where the point is.
@@ -30,7 +30,7 @@ pub enum Post {
 
 /// What the packets of one connection between these endpoints prove. At an end's interface that end's
 /// states are known; the other's as far as what it sent shows them, which is by when and not when.
-pub fn onlooker(passed: &[Passing], a: Endpoint, b: Endpoint, post: Post) -> Testimony {
+pub fn onlooker(passed: &[Passing<'_>], a: Endpoint, b: Endpoint, post: Post) -> Testimony {
     let [of_a, of_b] = [Side::A, Side::B].map(|side| sightings(passed, side));
     let (from_a, from_b) = (Vantage { local: a, remote: b }, Vantage { local: b, remote: a });
     let (a, b) = (View::new(&of_a, Side::A, from_a), View::new(&of_b, Side::B, from_b));
@@ -42,12 +42,12 @@ pub fn onlooker(passed: &[Passing], a: Endpoint, b: Endpoint, post: Post) -> Tes
 }
 
 /// The packets as the interface of `side` would have seen them.
-fn sightings(passed: &[Passing], side: Side) -> Vec<Sighting> {
+fn sightings<'a>(passed: &[Passing<'a>], side: Side) -> Vec<Sighting<'a>> {
     let seen = passed.iter().map(|passing| Sighting {
         at: passing.at,
         vantage: side,
         inbound: passing.from != side,
-        packet: passing.packet.clone(),
+        packet: passing.packet,
     });
     seen.collect()
 }

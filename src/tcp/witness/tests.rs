@@ -441,7 +441,7 @@ fn where_a_nat_rewrites_numbers_the_timestamps_join_the_ends() {
 fn other_connections_are_passed_over() {
     let vantage = Vantage { local: end("10.0.0.2:1"), remote: end("203.0.113.5:7000") };
     let trace = trace(FIGURE_7_AT_A, &FAMILIES[0]);
-    let testimony = witness(&trace, &Vantages { a: Some(vantage), b: None });
+    let testimony = witness(&lent(&trace), &Vantages { a: Some(vantage), b: None });
     assert_eq!(testimony.opening, Opening::None);
     assert!(testimony.states.is_empty());
 }
@@ -482,15 +482,29 @@ fn seen_between(lines: &str, ends: &[Vantage; 2]) -> Testimony {
     let is_watched = |side| trace.iter().any(|sighting| sighting.vantage == side);
     let watched = |side, ends| is_watched(side).then_some(ends);
     let vantages = Vantages { a: watched(Side::A, ends[0]), b: watched(Side::B, ends[1]) };
-    witness(&trace, &vantages)
+    witness(&lent(&trace), &vantages)
 }
 
-fn trace(lines: &str, ends: &[Vantage; 2]) -> Vec<Sighting> {
+/// A sighting that has its packet.
+struct Owned {
+    at: Instant,
+    vantage: Side,
+    inbound: bool,
+    packet: Packet,
+}
+
+fn lent(trace: &[Owned]) -> Vec<Sighting<'_>> {
+    let lend =
+        |&Owned { at, vantage, inbound, ref packet }| Sighting { at, vantage, inbound, packet };
+    trace.iter().map(lend).collect()
+}
+
+fn trace(lines: &str, ends: &[Vantage; 2]) -> Vec<Owned> {
     let lines = lines.lines().map(str::trim).filter(|line| !line.is_empty());
     lines.map(|line| sighting(line, ends)).collect()
 }
 
-fn sighting(line: &str, ends: &[Vantage; 2]) -> Sighting {
+fn sighting(line: &str, ends: &[Vantage; 2]) -> Owned {
     let [at, letter, way, what] =
         line.splitn(4, ' ').collect::<Vec<_>>().try_into().expect("time, end, way, segment");
     let seconds: f64 = at.parse().expect("seconds");
@@ -510,7 +524,7 @@ fn sighting(line: &str, ends: &[Vantage; 2]) -> Sighting {
         },
     };
     let packet = format!("{line} ttl 64 id 0").parse().expect("a packet");
-    Sighting { at: Instant::from_nanos((seconds * 1e9).round() as u64), vantage, inbound, packet }
+    Owned { at: Instant::from_nanos((seconds * 1e9).round() as u64), vantage, inbound, packet }
 }
 
 /// Type and code, of RFC 792 or RFC 4443; IPv6's redirect quotes nothing that is kept.

@@ -54,7 +54,7 @@ impl Syn {
 
 impl<'a> View<'a> {
     /// What the interface of `side` saw of the connection between these endpoints.
-    pub fn new(trace: &'a [Sighting], side: Side, vantage: Vantage) -> Self {
+    pub fn new(trace: &[Sighting<'a>], side: Side, vantage: Vantage) -> Self {
         let (own, peer) = (None, None);
         let mut view = Self { side, vantage, segments: Vec::new(), errors: Vec::new(), own, peer };
         for (place, sighting) in trace.iter().enumerate() {
@@ -66,7 +66,7 @@ impl<'a> View<'a> {
         view.of_attempt(own)
     }
 
-    fn see(&mut self, frame: usize, sighting: &'a Sighting) {
+    fn see(&mut self, frame: usize, sighting: &Sighting<'a>) {
         match &sighting.packet.body {
             Body::Tcp(segment) if self.is_ours(sighting) => {
                 let seen = Seen { frame, at: sighting.at, inbound: sighting.inbound, segment };
@@ -83,7 +83,7 @@ impl<'a> View<'a> {
         }
     }
 
-    fn is_ours(&self, sighting: &Sighting) -> bool {
+    fn is_ours(&self, sighting: &Sighting<'_>) -> bool {
         let Vantage { local, remote } = self.vantage;
         let ends = if sighting.inbound { (remote, local) } else { (local, remote) };
         sighting.packet.endpoints() == Some(ends)

@@ -1,5 +1,7 @@
 //! The packets of one opening, and the questions that every cause asks of them.
 
+use std::fmt;
+
 use super::{PassedLine, micros};
 use crate::capture::{self, Ending, Hearsay};
 use crate::tcp::{Passing, Post, Side};
@@ -20,6 +22,8 @@ pub struct Case<'a> {
     pub last: u64,
     /// Whether people know the ends the other way round, as another capture has them.
     is_flipped: bool,
+    /// Whether nobody reads about it.
+    is_untold: bool,
 }
 
 /// A packet that was captured twice on its way, and was not the same.
@@ -64,7 +68,18 @@ impl<'a> Case<'a> {
         // A SYN proxy lets some packets pass that look like one of its own; a router all of them.
         let has_copies = routed > 0 && routed * 4 >= captured;
         let post = post(opening);
-        Self { opening, packets, altered, has_copies, post, first, last, is_flipped }
+        let is_untold = false;
+        Self { opening, packets, altered, has_copies, post, first, last, is_flipped, is_untold }
+    }
+
+    /// The same, without anybody who reads about it.
+    pub fn untold(opening: &'a capture::Opening) -> Self {
+        Self { is_untold: true, ..Self::of(opening) }
+    }
+
+    /// A text for people, if there are any.
+    pub fn tell(&self, what: fmt::Arguments<'_>) -> String {
+        if self.is_untold { String::new() } else { fmt::format(what) }
     }
 
     /// What people call an end.
@@ -75,11 +90,11 @@ impl<'a> Case<'a> {
         }
     }
 
-    pub fn passed(&self) -> Vec<Passing> {
+    pub fn passed(&self) -> Vec<Passing<'_>> {
         let passed = self.packets.iter().map(|seen| Passing {
             at: seen.at,
             from: seen.from,
-            packet: seen.packet.clone(),
+            packet: &seen.packet,
         });
         passed.collect()
     }

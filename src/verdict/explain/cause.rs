@@ -199,7 +199,7 @@ fn self_connect(case: &Case<'_>) -> Option<Diagnosed> {
         cause: OpeningCause::SelfConnect,
         side: None,
         confidence: Confidence::Certain,
-        because: format!("both endpoints are {end}: a socket connected to itself"),
+        because: case.tell(format_args!("both endpoints are {end}: a socket connected to itself")),
         frames: frames(case.packets.iter()),
         advice:
             "aim at the peer's external endpoint; a program that gets its own has asked the wrong \

@@ -14,11 +14,11 @@ const SIDES: [Side; 2] = [Side::A, Side::B];
 pub fn missed_window(case: &Case<'_>) -> Option<Diagnosed> {
     let Missed { refused, syn, reset, theirs } =
         SIDES.into_iter().find_map(|side| missed(case, side))?;
-    let because = format!(
+    let because = case.tell(format_args!(
         "both sent a SYN, and they did not meet: that of {} was reset{}",
         case.name(refused),
         by_how_much(case, refused, syn, reset, theirs).unwrap_or_default()
-    );
+    ));
     let is_in_order = reset.at <= theirs.at;
     let is_as_far = !case.is_nearer(theirs.packet.ttl, reset.packet.ttl);
     Some(Diagnosed {
@@ -211,10 +211,10 @@ fn not_acknowledged(case: &Case<'_>, side: Side, again: usize, frames: Vec<u64>)
             cause: OpeningCause::Unknown,
             side: Some(side),
             confidence: Confidence::Likely,
-            because: format!(
+            because: case.tell(format_args!(
                 "{repeated}, though the acknowledgement came to its interface: {full}, or it was captured \
                  before the last router, and lost there"
-            ),
+            )),
             frames,
             advice: "see whether the listener accepts (ss -ltn shows its queue), and what the firewall of \
                      that host does (nft list ruleset)"
@@ -225,10 +225,10 @@ fn not_acknowledged(case: &Case<'_>, side: Side, again: usize, frames: Vec<u64>)
         cause: OpeningCause::AckLost,
         side: Some(side.opposite()),
         confidence: Confidence::Likely,
-        because: format!(
+        because: case.tell(format_args!(
             "{repeated}: the acknowledgement does not arrive, or {name} does not take it, which looks the \
              same: {full}"
-        ),
+        )),
         frames,
         advice: "a firewall on the way that passes the SYN and not what follows sees one direction alone \
                  (asymmetric routes); at that host, ss -ltn shows whether the queue of the listener is full"
@@ -243,11 +243,11 @@ pub fn half_crossed(case: &Case<'_>, crossed: Side) -> Diagnosed {
         cause: OpeningCause::HalfCrossed,
         side: Some(other),
         confidence: Confidence::Certain,
-        because: format!(
+        because: case.tell(format_args!(
             "it opened by the SYN of {} alone; that of {} did not arrive in time, or not at all",
             case.name(crossed),
             case.name(other)
-        ),
+        )),
         frames: frames(case.bare_syns(other).map(|(seen, _)| seen)),
         advice:
             "it works; where timing is tight, the NAT before that end drops what comes first, or \

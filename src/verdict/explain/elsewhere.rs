@@ -55,12 +55,12 @@ pub fn other_port(case: &Case<'_>) -> Option<Diagnosed> {
         side: Some(side.opposite()),
         // A host of many ports, such as a prober's, may call from another one on purpose.
         confidence: Confidence::Likely,
-        because: format!(
+        because: case.tell(format_args!(
             "{} aimed at {aimed_at}, and the SYN from there came from port {}, {delta:+} away: the NAT \
              maps each destination to a port of its own ({rule})",
             case.name(side),
             came_from.port()
-        ),
+        )),
         frames: [case.packets.first().map(|seen| seen.frame), Some(frame)]
             .into_iter()
             .flatten()
@@ -88,12 +88,12 @@ pub fn internal_source(case: &Case<'_>) -> Option<Diagnosed> {
         cause: OpeningCause::HairpinInternalSource,
         side: Some(side),
         confidence: Confidence::Likely,
-        because: format!(
+        because: case.tell(format_args!(
             "{} aimed at {aimed_at}, and a SYN came from {came_from}, an internal endpoint: both ends \
              are behind one NAT, which turns packets around with their internal source (RFC 5382 \
              REQ-8a)",
             case.name(side)
-        ),
+        )),
         frames: vec![frame],
         advice: format!("aim at {came_from} as well: peers behind one NAT reach each other inside"),
     })
@@ -116,13 +116,13 @@ pub fn hairpin_unsupported(case: &Case<'_>) -> Option<Diagnosed> {
         cause: OpeningCause::HairpinUnsupported,
         side: Some(Side::A),
         confidence: Confidence::Likely,
-        because: format!(
+        because: case.tell(format_args!(
             "a aims at {b}, and {} at {}: each at the other's port of one external address; {} SYNs of a \
              went there, and none came back to either: the NAT does not turn packets around (RFC 5382 REQ-8)",
             call.from,
             call.to,
             tries.len()
-        ),
+        )),
         frames: [case.packets.first().map(|seen| seen.frame), Some(call.frame)]
             .into_iter()
             .flatten()
@@ -159,12 +159,12 @@ fn moved(case: &Case<'_>) -> Option<Diagnosed> {
         cause: OpeningCause::MappingExpired,
         side: Some(Side::A),
         confidence: Confidence::Likely,
-        because: format!(
+        because: case.tell(format_args!(
             "the SYN with the number {} came from {before}, and {:.1} s after it had first come from there \
              from {after}: its NAT had forgotten the mapping, and made another",
             call.seq,
             apart.as_secs_f64()
-        ),
+        )),
         frames: vec![first.min(call.frame), first.max(call.frame)],
         advice: "have the punch done before the mapping expires, which repeated SYNs need not renew, or \
                  begin anew: `tso-probe classify` shows how long that NAT keeps one"
@@ -186,13 +186,13 @@ fn forgotten(case: &Case<'_>) -> Option<Diagnosed> {
         cause: OpeningCause::MappingExpired,
         side: Some(Side::B),
         confidence: Confidence::Likely,
-        because: format!(
+        because: case.tell(format_args!(
             "a SYN had come from {b} {:.0} s before; now one to it is reset from {}, and that SYN \
              came from {}: the NAT no longer knows whose that port was",
             silence(call).as_secs_f64(),
             away(reset.packet.ttl),
             hops(host)
-        ),
+        )),
         frames: vec![call.frame, reset.frame],
         advice:
             "keep the mapping in use, or learn the external endpoint anew right before the punch: \
@@ -210,12 +210,12 @@ pub fn nat64(case: &Case<'_>) -> Option<Diagnosed> {
         cause: OpeningCause::Nat64,
         side: Some(side),
         confidence: Confidence::Certain,
-        because: format!(
+        because: case.tell(format_args!(
             "{} is the IPv4 host {host} behind a NAT64 (RFC 6146): it never sees the address of {}, but one \
              of the NAT64",
             case.name(side),
             case.name(side.opposite())
-        ),
+        )),
         frames: case.packets.iter().map(|seen| seen.frame).collect(),
         advice: "the peer has to aim at the IPv4 endpoint that the NAT64 gives: learn it from an IPv4 server \
                  through the same prefix (`tso-probe stun`), and have the peer open as well, since a NAT64 \

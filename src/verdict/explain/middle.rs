@@ -61,7 +61,7 @@ pub fn transparent_proxy(case: &Case<'_>) -> Option<Diagnosed> {
         side: Some(side),
         // A NAT may answer at one port by itself, and forward another.
         confidence: Confidence::Likely,
-        because: format!(
+        because: case.tell(format_args!(
             "what {} sends from port {} comes from {} (TTL {}), what its address sends from \
              other ports from {} (TTL {elsewhere}): somebody nearer answers at this port, a transparent \
              proxy, or the address is that of a NAT which forwards the others",
@@ -70,7 +70,7 @@ pub fn transparent_proxy(case: &Case<'_>) -> Option<Diagnosed> {
             away(answer.packet.ttl),
             answer.packet.ttl,
             hops(elsewhere)
-        ),
+        )),
         frames: vec![answer.frame],
         advice: "that a connection opens here proves nothing of the host; a punch needs a port that the \
                  proxy leaves alone"

@@ -30,11 +30,11 @@ fn within(case: &Case<'_>) -> Option<Diagnosed> {
     if refused.len() < LEAST_ANSWERED_WITHIN {
         return None;
     }
-    let because = format!(
+    let because = case.tell(format_args!(
         "the first {} attempts were refused at once, and the next one met silence, {} SYNs long",
         refused.len(),
         row.len()
-    );
+    ));
     let late = case.bare_syns(Side::A).map(|(seen, _)| seen).filter(|seen| seen.at >= begin);
     Some(found(because, frames(late)))
 }
@@ -53,14 +53,14 @@ fn across(case: &Case<'_>) -> Option<Diagnosed> {
     }
     let how =
         if prohibited { "with an ICMP error, administratively prohibited" } else { "by nothing" };
-    let because = format!(
+    let because = case.tell(format_args!(
         "of {} openings towards {} within seconds the first {} were answered by that end, the {} that \
          followed {how}",
         burst.begun,
         case.opening.b,
         burst.answered,
         burst.begun - burst.last_answered
-    );
+    ));
     Some(found(because, frames(case.packets.iter())))
 }
 

@@ -1,12 +1,16 @@
 //! Resets and ICMP errors: who refused, and what.
 
-use super::case::{Case, FARTHEST, Seen, away, hops};
+mod answer;
+
+use answer::Refusal;
+
+use super::case::{Case, away, hops};
 use super::cause::{Confidence, Diagnosed, OpeningCause, frames};
-use super::crossing::{in_ms, refused};
+use super::crossing::refused;
 use crate::tcp::Side;
 use crate::time::Duration;
 use crate::verdict::punch::icmp_meaning;
-use crate::wire::{Flags, Icmp, Segment, Seq};
+use crate::wire::{Flags, Icmp, Seq};
 
 const SIDES: [Side; 2] = [Side::A, Side::B];
 
@@ -42,10 +46,10 @@ pub fn local_reset(case: &Case<'_>) -> Option<Diagnosed> {
         cause: OpeningCause::LocalReset,
         side: Some(side),
         confidence: Confidence::Likely,
-        because: format!(
+        because: case.tell(format_args!(
             "{} sent a SYN, and reset the SYN,ACK that answered it: {CLOSED}",
             case.name(side)
-        ),
+        )),
         frames: vec![syn_ack.frame, reset.frame],
         advice: KEEP_OPEN.to_owned(),
     })
@@ -69,10 +73,10 @@ pub fn reset_though_begun(case: &Case<'_>) -> Option<Diagnosed> {
         cause: OpeningCause::Unknown,
         side: Some(side),
         confidence: Confidence::Likely,
-        because: format!(
+        because: case.tell(format_args!(
             "{name} sent a SYN, and reset that of {other} as a host does that knows of none: {CLOSED}; or the \
              capture has lost the reset that refused the SYN of {name}"
-        ),
+        )),
         frames: vec![own.frame, syn.frame, reset.frame],
         advice: KEEP_OPEN.to_owned(),
     })
@@ -99,10 +103,10 @@ pub fn wrong_ack(case: &Case<'_>) -> Option<Diagnosed> {
         cause: OpeningCause::WrongAck,
         side: Some(side.opposite()),
         confidence: Confidence::Certain,
-        because: format!(
+        because: case.tell(format_args!(
             "a segment from {other} acknowledged a number that no SYN of {} has; {0} reset it",
             case.name(side)
-        ),
+        )),
         frames: vec![strange.frame, reset.frame],
         advice: "an earlier connection between these endpoints is not over at that end, or a box \
                  answers in its place: take another local port, or wait until it is forgotten"
@@ -122,7 +126,8 @@ pub fn after_crossing(case: &Case<'_>) -> Option<Diagnosed> {
         cause: OpeningCause::ResetAfterCrossing,
         side: Some(side),
         confidence: Confidence::Certain,
-        because: format!("the SYNs had met when {} reset the connection", case.name(side)),
+        because: case
+            .tell(format_args!("the SYNs had met when {} reset the connection", case.name(side))),
         frames: vec![reset.frame],
         advice:
             "the program at that end gave up, or closed its socket too soon: look at its timeouts"
@@ -157,13 +162,13 @@ pub fn icmp_error(case: &Case<'_>) -> Option<Diagnosed> {
     } else {
         "a router or firewall on the way".to_owned()
     };
-    let because = format!(
+    let because = case.tell(format_args!(
         "{by} ({whose}) answered the SYN of {} with an ICMP error, {}/{}{}",
         case.name(side),
         icmp.kind,
         icmp.code,
         icmp_meaning(by, icmp.kind, icmp.code)
-    );
+    ));
     Some(Diagnosed {
         cause: OpeningCause::IcmpError,
         side: Some(side.opposite()),
@@ -207,73 +212,6 @@ pub const fn is_fatal(icmp: &Icmp) -> bool {
     }
 }
 
-/// The reset that answered a SYN, its sender, and how many hops away it and its host are.
-struct Refusal<'a> {
-    by: Side,
-    reset: &'a Seen,
-    segment: &'a Segment,
-    /// The TTL of another packet of that end, or of another connection from its address.
-    host: Option<u8>,
-    /// Whether it is of this connection: behind one address there may be several hosts.
-    is_own: bool,
-    /// How long after the SYN it came, if that was sent once.
-    took: Option<Duration>,
-    /// How long that address has taken to answer at least, in other connections.
-    round_trip: Option<Duration>,
-}
-
-impl<'a> Refusal<'a> {
-    fn of(case: &'a Case<'_>) -> Option<Self> {
-        Self::all(case).next()
-    }
-
-    fn all(case: &'a Case<'_>) -> impl Iterator<Item = Self> {
-        SIDES.into_iter().filter_map(|by| {
-            let numbers: Vec<_> = case.bare_syns(by.opposite()).map(|(_, s)| s.seq + 1).collect();
-            let mut resets = case.resets(by);
-            let (reset, segment) = resets.find(|(_, reset)| numbers.contains(&reset.ack))?;
-            let mut others = case.sent(by).filter(|(_, segment)| !segment.is_reset());
-            let hearsay = case.hearsay(by);
-            let own = others.next().map(|(seen, _)| seen.packet.ttl);
-            let host = own.or(hearsay.ttl).filter(|ttl| hops(*ttl) <= FARTHEST);
-            let is_its = |(_, syn): &(&Seen, &Segment)| syn.seq + 1 == segment.ack;
-            let mut syns = case.bare_syns(by.opposite()).filter(is_its);
-            let syn = syns.next().filter(|_| syns.next().is_none());
-            Some(Self {
-                by,
-                reset,
-                segment,
-                host,
-                is_own: own.is_some(),
-                took: syn.map(|(syn, _)| reset.at.since(syn.at)),
-                round_trip: hearsay.round_trip.map(Duration::from_nanos),
-            })
-        })
-    }
-
-    /// Whether it looks like what RFC 9293 §3.10.7.1 has a host send.
-    fn is_canned(&self) -> bool {
-        self.segment.seq == Seq(0) && self.segment.window == 0
-    }
-
-    /// Whether the host cannot have answered so soon.
-    fn is_early(&self) -> bool {
-        let pair = self.took.zip(self.round_trip);
-        pair.is_some_and(|(took, usual)| took * 2 + CLOSE * 2 < usual)
-    }
-
-    /// What else tells whose it is.
-    fn marks(&self) -> String {
-        let when =
-            self.took.map_or(String::new(), |took| format!(", {} after the SYN", in_ms(took)));
-        let usual = self.round_trip.map_or(String::new(), |usual| {
-            format!(" (from that address a SYN,ACK took {} at least)", in_ms(usual))
-        });
-        let (id, window) = (self.reset.packet.id, self.segment.window);
-        format!("IP ID {id}, window {window}{when}{usual}")
-    }
-}
-
 pub fn middlebox_reset(case: &Case<'_>) -> Option<Diagnosed> {
     Refusal::all(case).find_map(|refusal| nearer_reset(case, &refusal))
 }
@@ -287,13 +225,13 @@ pub fn injected(case: &Case<'_>) -> Option<Diagnosed> {
         cause: OpeningCause::MiddleboxReset,
         side: Some(reset.from),
         confidence: Confidence::Certain,
-        because: format!(
+        because: case.tell(format_args!(
             "a reset came in the name of {name} from {} (TTL {ttl}, IP ID {}, window {}), nearer than what {name} \
              itself sent in this connection",
             away(ttl),
             reset.packet.id,
             segment.window
-        ),
+        )),
         frames: vec![reset.frame],
         advice: "a NAT or firewall before that host resets what it did not expect, or what it is told to: \
                  capture on both sides of it, or let it drop instead"
@@ -326,7 +264,7 @@ fn nearer_reset(case: &Case<'_>, refusal: &Refusal<'_>) -> Option<Diagnosed> {
         cause: OpeningCause::MiddleboxReset,
         side: Some(refusal.by),
         confidence: sure(is_nearer && refusal.is_own),
-        because: format!("{whence}: {}", refusal.marks()),
+        because: case.tell(format_args!("{whence}: {}", refusal.marks())),
         frames: vec![refusal.reset.frame],
         advice:
             "a NAT or firewall before that host resets what it did not expect (RFC 5382 REQ-4): \
@@ -342,12 +280,12 @@ pub fn closed_port(case: &Case<'_>) -> Option<Diagnosed> {
         cause: OpeningCause::ClosedPort,
         side: Some(refusal.by),
         confidence: Confidence::Likely,
-        because: format!(
+        because: case.tell(format_args!(
             "{} answered the SYN with a reset, from as far away as its other packets: nothing listens \
              or opens at {}",
             case.name(refusal.by),
             case.end(refusal.by)
-        ),
+        )),
         frames: vec![refusal.reset.frame],
         advice: "start the program there, or have both ends open at the same moment from the ports \
                  that the other aims at"
@@ -364,12 +302,12 @@ pub fn reset(case: &Case<'_>) -> Option<Diagnosed> {
         cause: OpeningCause::Reset,
         side: Some(refusal.by),
         confidence: Confidence::Likely,
-        because: format!(
+        because: case.tell(format_args!(
             "a reset that acknowledges the SYN came{looks}, from {} (TTL {ttl}; {}); no other packet \
              from there tells whether the host or a box before it sent it",
             away(ttl),
             refusal.marks()
-        ),
+        )),
         frames: vec![refusal.reset.frame],
         advice: "see whether a program runs at that port; if it does, a NAT or firewall before it \
                  resets: capture there as well"

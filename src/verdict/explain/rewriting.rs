@@ -26,11 +26,11 @@ fn copies(case: &Case<'_>) -> Option<Diagnosed> {
     }
     what.dedup();
     let side = first.before.from;
-    let because = format!(
+    let because = case.tell(format_args!(
         "it was captured before and behind somebody who changes what {} sends: {}",
         case.name(side),
         what.join(", ")
-    );
+    ));
     let frames = frames.flat_map(|altered| [altered.before.frame, altered.after.frame]);
     (!what.is_empty()).then(|| found(Some(side), Confidence::Certain, because, frames.collect()))
 }
@@ -48,12 +48,12 @@ fn quote(case: &Case<'_>) -> Option<Diagnosed> {
             let (syn, sent) =
                 syns.find(|(syn, _)| syn.packet.id == quoted.id && syn.packet.id != 0)?;
             let what = if case.is_whole(syn) { changes(sent, arrived) } else { Vec::new() };
-            let because = format!(
+            let because = case.tell(format_args!(
                 "the ICMP error of {} quotes the SYN of {} as it arrived there, changed: {}",
                 error.packet.source,
                 case.name(side),
                 what.join(", ")
-            );
+            ));
             let frames = vec![syn.frame, error.frame];
             (!what.is_empty()).then(|| found(Some(side), Confidence::Certain, because, frames))
         })
@@ -73,12 +73,12 @@ pub fn echo(case: &Case<'_>) -> Option<Diagnosed> {
         let stamps: Vec<_> = stamps.into_iter().flatten().map(|(value, _)| value).collect();
         let is_far = |value: &u32| value.wrapping_sub(echo).min(echo.wrapping_sub(*value)) > REACH;
         let first = stamps.first().filter(|_| stamps.iter().all(is_far))?;
-        let because = format!(
+        let because = case.tell(format_args!(
             "the SYN,ACK of {} echoes the timestamp {echo}, and {} sent {first}: one of the two was changed \
              on the way",
             case.name(side),
             case.name(other)
-        );
+        ));
         Some(found(None, Confidence::Likely, because, vec![seen.frame]))
     })
 }
@@ -97,13 +97,13 @@ fn not_offered(case: &Case<'_>) -> Option<Diagnosed> {
         let syns = case.bare_syns(other).map(|(_, syn)| Offers::of(&syn.options));
         let offered = syns.fold(Offers::default(), Offers::or);
         let strange: Vec<_> = Offers::of(&syn_ack.options).beyond(offered).collect();
-        let because = format!(
+        let because = case.tell(format_args!(
             "the SYN,ACK of {} takes up what the SYN of {} did not offer ({}): somebody between adds to \
              the options, or takes from those of the SYN before it was captured",
             case.name(side),
             case.name(other),
             strange.join(", ")
-        );
+        ));
         let frames = vec![seen.frame];
         (!strange.is_empty()).then(|| found(None, Confidence::Likely, because, frames))
     })

@@ -21,12 +21,12 @@ pub fn no_answer(case: &Case<'_>) -> Option<Diagnosed> {
     } else {
         "; nothing else from there is in the capture: one that has one direction alone looks the same"
     };
-    let because = format!(
+    let because = case.tell(format_args!(
         "{} SYNs left for {} in {:.1} s{stack}, and nothing came back, not even a reset{unless}",
         case.bare_syns(Side::A).count(),
         case.opening.b,
         lasted.as_secs_f64()
-    );
+    ));
     Some(Diagnosed {
         cause: OpeningCause::NoAnswer,
         side: Some(Side::B),
@@ -50,12 +50,12 @@ pub fn local_firewall(case: &Case<'_>) -> Option<Diagnosed> {
         cause: OpeningCause::LocalFirewall,
         side: Some(Side::B),
         confidence: Confidence::Likely,
-        because: format!(
+        because: case.tell(format_args!(
             "{} SYNs came in at the interface of the host of b, and it neither answered nor reset them, \
              as it would reset what comes to a closed port: its own packet filter drops them, or its \
              listener has too many waiting",
             tries.len()
-        ),
+        )),
         frames: frames(case.packets.iter()),
         advice:
             "see what the firewall of that host does with them (nft list ruleset), and whether its \
@@ -104,12 +104,12 @@ pub fn syn_ack_ignored(case: &Case<'_>) -> Option<Diagnosed> {
         cause: OpeningCause::SynAckIgnored,
         side: Some(Side::A),
         confidence: Confidence::Likely,
-        because: format!(
+        because: case.tell(format_args!(
             "{} answered with a SYN,ACK, which came this far, and {} went on sending its SYN: its own \
              packet filter, or another's on this network, eats it",
             case.name(Side::B),
             case.name(Side::A)
-        ),
+        )),
         frames: [vec![answer.frame], frames(later.into_iter())].concat(),
         advice:
             "see what the firewall of that host does with it (nft list ruleset): a rule that drops \

@@ -29,7 +29,21 @@ fn seen(lines: &[(u64, &str)], ttl_a: u8, ttl_b: u8) -> Vec<(u64, String)> {
 }
 
 fn explained(packets: &[(u64, String)]) -> Vec<Connection> {
-    openings_of(packets).iter().zip(1..).map(|(opening, n)| explain(opening, n, 1)).collect()
+    told(&openings_of(packets))
+}
+
+/// The connections, of which what is only counted has to count alike.
+fn told(openings: &[capture::Opening]) -> Vec<Connection> {
+    let tell = |(opening, number)| {
+        let (connection, brief) = (explain(opening, number, 1), Brief::of(opening));
+        let [mut told, mut counted] = [Tally::default(), Tally::default()];
+        told.add(&connection);
+        counted.add_brief(&brief);
+        assert_eq!(told, counted);
+        assert_eq!(connection.is_noteworthy(), brief.is_noteworthy());
+        connection
+    };
+    openings.iter().zip(1..).map(tell).collect()
 }
 
 /// The first connection, and its first cause.

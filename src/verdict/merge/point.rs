@@ -138,7 +138,7 @@ impl<'a> Point<'a> {
         let passed: Vec<_> = self
             .packets
             .iter()
-            .map(|here| Passing { at: here.at, from: here.from, packet: here.packet.clone() })
+            .map(|here| Passing { at: here.at, from: here.from, packet: &here.packet })
             .collect();
         onlooker(&passed, self.a, self.b, self.post).states
     }

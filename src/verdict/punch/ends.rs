@@ -73,11 +73,11 @@ impl Ends {
         shown.collect()
     }
 
-    pub fn sightings(&self, run: &Run) -> Vec<Sighting> {
+    pub fn sightings<'a>(&self, run: &'a Run) -> Vec<Sighting<'a>> {
         let seen = run.trace.iter().filter_map(|record| {
             let Record { at, inbound, packet, .. } = record;
             let vantage = side_of(record)?;
-            Some(Sighting { at: *at, vantage, inbound: *inbound, packet: packet.clone() })
+            Some(Sighting { at: *at, vantage, inbound: *inbound, packet })
         });
         seen.collect()
     }

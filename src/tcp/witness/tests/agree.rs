@@ -20,9 +20,9 @@ proptest! {
         let run = Run::of(&setting);
         let open = run.hosts.each_ref().map(|host| host.state() == Established);
         let (a, b) = (Some(FAMILIES[0][0]), Some(FAMILIES[0][1]));
-        let from_a = witness(&run.trace, &Vantages { a, b: None });
-        let from_b = witness(&run.trace, &Vantages { a: None, b });
-        let from_both = witness(&run.trace, &Vantages { a, b });
+        let from_a = witness(&lent(&run.trace), &Vantages { a, b: None });
+        let from_b = witness(&lent(&run.trace), &Vantages { a: None, b });
+        let from_both = witness(&lent(&run.trace), &Vantages { a, b });
         if open == [true; 2] {
             prop_assert_eq!(from_both.opening, run.truth(), "\n{}", run);
             for (side, testimony) in [(Side::A, &from_a), (Side::B, &from_b)] {
@@ -47,7 +47,7 @@ proptest! {
         let (a, b) = (Some(FAMILIES[0][0]), Some(FAMILIES[0][1]));
         for length in 0..=run.trace.len() {
             for vantages in [Vantages { a, b: None }, Vantages { a: None, b }, Vantages { a, b }] {
-                let early = witness(&run.trace[..length], &vantages);
+                let early = witness(&lent(&run.trace[..length]), &vantages);
                 let is_right = match (vantages.a, vantages.b) {
                     (Some(_), None) => run.allows(early.opening, Side::A),
                     (None, Some(_)) => run.allows(early.opening, Side::B),
@@ -59,7 +59,7 @@ proptest! {
                     }
                 };
                 prop_assert!(is_right || matches!(early.opening, Opening::None | Opening::Unknown), "{length} {early:?}\n{run}");
-                let last = witness(&run.trace, &vantages).states;
+                let last = witness(&lent(&run.trace), &vantages).states;
                 prop_assert!(early.states.iter().all(|change| last.contains(change)), "\n{}", run);
             }
         }
@@ -74,7 +74,7 @@ proptest! {
         let run = Run::against(&setting, Some(Splitter { acknowledges, hears: false }));
         let (a, b) = (Some(FAMILIES[0][0]), Some(FAMILIES[0][1]));
         for vantages in [Vantages { a, b: None }, Vantages { a: None, b }, Vantages { a, b }] {
-            let said = witness(&run.trace, &vantages).opening;
+            let said = witness(&lent(&run.trace), &vantages).opening;
             let is_right = match said {
                 Opening::SplitHandshake | Opening::None | Opening::Unknown => true,
                 // It is one kind of these; a SYN of A's that is repeated may well look crossed.
@@ -154,7 +154,7 @@ fn any_setting() -> impl Strategy<Value = Setting> {
 struct Run<'a> {
     setting: &'a Setting,
     hosts: [Host; 2],
-    trace: Vec<Sighting>,
+    trace: Vec<Owned>,
     /// Whether the SYN of each side arrived while the other was in SYN-SENT.
     crossed: [bool; 2],
     changes: Vec<(Side, State, State, Instant)>,
@@ -262,7 +262,7 @@ impl<'a> Run<'a> {
         let Vantage { local, remote } = FAMILIES[0][index(vantage)];
         let (from, to) = if inbound { (remote, local) } else { (local, remote) };
         let packet = Packet::tcp(from, to, segment.clone());
-        self.trace.push(Sighting { at, vantage, inbound, packet });
+        self.trace.push(Owned { at, vantage, inbound, packet });
     }
 
     fn truth(&self) -> Opening {
@@ -307,7 +307,7 @@ impl<'a> Run<'a> {
 
 impl std::fmt::Display for Run<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for Sighting { at, vantage, inbound, packet } in &self.trace {
+        for Owned { at, vantage, inbound, packet } in &self.trace {
             let way = if *inbound { '<' } else { '>' };
             let segment = packet.segment().expect("a segment");
             writeln!(f, "{at} {vantage:?} {way} {segment}")?;

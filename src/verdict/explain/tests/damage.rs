@@ -291,8 +291,7 @@ fn files() -> Vec<(String, Vec<(u64, Stored)>)> {
 }
 
 fn explained_frames(frames: &[(u64, Stored)]) -> Vec<Connection> {
-    let openings = openings_among(1_000, frames);
-    openings.iter().zip(1..).map(|(opening, n)| explain(opening, n, 1)).collect()
+    told(&openings_among(1_000, frames))
 }
 
 #[test]
