@@ -167,6 +167,8 @@ impl Flow {
         self.is_answered = false;
         self.heard = 0;
         self.has_use = false;
+        // Of most that are given up in a flood there is one packet.
+        self.packets.reserve_exact(1);
         let from_a = self.is_from_a(first);
         self.take(&mut first.kept, from_a);
     }
