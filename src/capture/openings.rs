@@ -137,6 +137,7 @@ impl Openings {
             }
         }
         match slot {
+            // It is decided before the SYN is heard, which tells nothing of it.
             Some(slot) if self.table.flow_mut(slot).is_over_by(&item.kept) => {
                 self.decide(slot, Ending::Decided);
                 self.begin(item);
@@ -244,10 +245,12 @@ impl Openings {
 
     /// An opening is over.
     fn decide(&mut self, slot: u32, ending: Ending) {
+        let room = if self.table.len() > CROWD { 1 } else { MOST_ROOM };
         let flow = self.table.flow_mut(slot);
         unwatch(&mut self.unwatched, flow);
         self.kept -= flow.kept();
         flow.conclude(self.ready.room(), ending, &self.recent, self.now);
+        flow.keep_room(room);
         self.queues.forget(slot);
         self.table.remove(slot);
     }
@@ -256,12 +259,19 @@ impl Openings {
 /// Packets for each of the most openings: where that many are under way, most have sent a SYN or two.
 const KEPT_EACH: usize = 2;
 
+/// Most openings have no more packets than that, and the next one in a slot uses the room again.
+const MOST_ROOM: usize = 8;
+
+/// Where more than that are under way, as in a flood, each has as much room as it needs.
+const CROWD: usize = 1 << 14;
+
 /// Openings that are decided, each in the place of one that has been dealt with.
 #[derive(Debug, Default)]
 struct Ready {
     openings: Vec<Opening>,
-    /// Those that have been handed out, and all that are or were to be.
+    /// How many of them have been handed out.
     handed: usize,
+    /// How many are decided, with those that have been handed out.
     ready: usize,
 }
 
@@ -273,7 +283,7 @@ impl Ready {
     /// Where the next one is to be written.
     fn room(&mut self) -> &mut Opening {
         if self.is_empty() {
-            self.openings.truncate(MOST_SPARE);
+            self.openings.truncate(MOST_PLACES);
             (self.handed, self.ready) = (0, 0);
         }
         if self.ready == self.openings.len() {
@@ -290,8 +300,8 @@ impl Ready {
     }
 }
 
-/// As many as are decided at a time.
-const MOST_SPARE: usize = 1_024;
+/// So many places are kept; when time has passed by a leap, more are decided at once.
+const MOST_PLACES: usize = 1_024;
 
 fn unwatch(unwatched: &mut Vec<u64>, flow: &mut Flow) {
     if std::mem::replace(&mut flow.is_watched, false) {

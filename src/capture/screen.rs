@@ -246,7 +246,7 @@ impl Sieve {
         }
     }
 
-    /// Frames of another link layer than before follow.
+    /// Frames of that link layer follow.
     #[inline]
     fn turn_to(&mut self, link: i32, of: impl Fn(i32) -> Option<LinkType>) {
         if self.link.0 != link {

@@ -109,7 +109,7 @@ pub fn analyze(request: &Analyze) -> Result<Exit, Failure> {
     request.also.spares(&files)?;
     let mut sink = Sink::new(request.output, request.filter.clone(), request.also.clone());
     if files.len() > 1 {
-        sink.compare();
+        sink.expect_several_points();
     }
     let (mut accounts, mut failed) = (Vec::new(), false);
     for (number, file) in files.iter().enumerate() {

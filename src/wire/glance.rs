@@ -197,11 +197,13 @@ impl From<Endpoint> for End {
 }
 
 /// The same number for the same ends, whichever way a segment goes; it is for no one to guess which ends
-/// share one, but neither is it secret. Both halves of a product have something of every bit of both.
+/// share one, but neither is it secret. Both halves of a product have something of every bit of both factors,
+/// and the sum has it where one of them is zero.
 #[inline]
 pub const fn hash(one: End, other: End) -> u64 {
-    let product = one.word() as u128 * other.word() as u128;
-    product as u64 ^ (product >> 64) as u64
+    let (one, other) = (one.word(), other.word());
+    let product = one as u128 * other as u128;
+    product as u64 ^ (product >> 64) as u64 ^ one.wrapping_add(other).wrapping_mul(SEED)
 }
 
 #[inline]
@@ -260,6 +262,14 @@ mod tests {
     use super::*;
     use crate::wire::testing::any_packet;
     use crate::wire::{Body, encode};
+
+    #[test]
+    fn no_end_makes_all_its_connections_alike() {
+        let nothing = End::v6(u128::from(SEED), 0);
+        assert_eq!(nothing.word(), 0);
+        let hashes = [1, 2].map(|address| hash(nothing, End::v4(address, 80)));
+        assert_ne!(hashes[0], hashes[1]);
+    }
 
     proptest! {
         #[test]

@@ -39,7 +39,8 @@ impl Opening {
     /// acknowledgement of that, and nothing else.
     pub fn is_plain(&self) -> bool {
         let Some((syn, others)) = self.packets.split_first() else { return false };
-        if self.left_out > 0 || self.a == self.b || !syn.is_bare_syn() || syn.payload > 0 {
+        let begins = syn.flags & (SYN | RST | ACK) == SYN && syn.payload == 0;
+        if !begins || self.left_out > 0 || self.a == self.b {
             return false;
         }
         let (mut answer, mut is_complete, mut latest): (Option<&Kept>, _, _) =
@@ -289,7 +290,11 @@ impl Flow {
         opening.decided_at = now;
         std::mem::swap(&mut self.packets, &mut opening.packets);
         self.packets.clear();
-        self.packets.shrink_to(MOST_ROOM);
+    }
+
+    /// Keeps room for so many packets of one to come.
+    pub fn keep_room(&mut self, packets: usize) {
+        self.packets.shrink_to(packets);
     }
 }
 
@@ -314,9 +319,6 @@ impl Opening {
 
 /// A bit for each end.
 const HEARD_BOTH: u8 = 0b11;
-
-/// Room for more packets than that is given back once they have been dealt with.
-const MOST_ROOM: usize = 8;
 
 /// No host repeats a SYN so soon (RFC 6298 §2.1): in nanoseconds.
 const COPIED_WITHIN: u64 = 10_000_000;

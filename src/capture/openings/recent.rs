@@ -56,7 +56,7 @@ pub struct Recent {
     by_target: Generations<End, Callers>,
     hosts: Generations<End, Host>,
     bursts: Generations<(End, End), Row>,
-    /// The number of the last row of those.
+    /// The last number that was given out for one of those rows.
     rows: u32,
 }
 

@@ -46,7 +46,7 @@ impl Table {
         packets.iter().for_each(|kept| _ = black_box(kept.frame));
     }
 
-    /// The same of the flows in these slots, and of all their packets. How many there are.
+    /// The same of what is in these slots, and of all its packets; some of it may be over. How many they are.
     pub fn touch_whole(&self, slots: impl Iterator<Item = u32>) -> usize {
         let packets = |slot| self.flow(slot).touch();
         let flows: SmallVec<[&[Kept]; AHEAD]> = slots.map(packets).collect();

@@ -74,6 +74,15 @@ fn one_whose_syn_was_sent_again_is_plain_and_one_whose_syn_was_captured_twice_is
 }
 
 #[test]
+fn a_handshake_whose_syn_is_a_reset_as_well_is_not_plain() {
+    let mut packets = handshake();
+    packets[0].1 = packets[0].1.replace(" S ", " SR ");
+    let openings = openings_of(&packets);
+    assert!(openings[0].packets[0].flags & RST != 0);
+    assert!(!openings[0].is_plain());
+}
+
+#[test]
 fn a_handshake_with_options_that_no_host_sends_is_not_plain() {
     let with = |syn: &str, syn_ack: &str| {
         let line = |from, to, what: &str, options: &str| {

@@ -46,7 +46,7 @@ fn take(
 ) {
     for mut batch in batches {
         if batch.has_interfaces {
-            sink.compare();
+            sink.expect_several_points();
         }
         openings.take(&mut batch);
         if let Some(latest) = batch.live {

@@ -140,7 +140,7 @@ impl Sink {
 
     /// Connections may be seen at several points from now on: there is another capture, or one of several
     /// interfaces.
-    pub const fn compare(&mut self) {
+    pub const fn expect_several_points(&mut self) {
         self.compares = true;
     }
 

@@ -115,5 +115,5 @@ impl Hashed for (End, End) {
     }
 }
 
-/// Some four megabytes in both generations of all tables, about what is near a core.
+/// Some three megabytes in both generations of all tables, about what is near a core.
 const MOST: usize = 1 << 12;
