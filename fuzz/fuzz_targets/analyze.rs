@@ -6,7 +6,7 @@
 use libfuzzer_sys::fuzz_target;
 use tso_probe::capture::{Batch, Opening, Openings, Screen};
 use tso_probe::report;
-use tso_probe::verdict::{Brief, explain};
+use tso_probe::verdict::{Brief, Tally, explain};
 
 fuzz_target!(|octets: &[u8]| {
     let whole = openings(octets, octets.len());
@@ -14,7 +14,10 @@ fuzz_target!(|octets: &[u8]| {
     assert_eq!(whole, openings(octets, cut));
     for (opening, number) in whole.iter().zip(1..) {
         let connection = explain(opening, number, 1);
-        assert_eq!(connection.is_noteworthy(), Brief::of(opening).is_noteworthy());
+        let [mut told, mut counted] = [Tally::default(), Tally::default()];
+        told.add(&connection);
+        counted.add_brief(&Brief::of(opening));
+        assert_eq!(told, counted);
         if opening.is_plain() {
             assert!(!connection.is_noteworthy(), "{connection:?}");
         }

@@ -3,6 +3,7 @@
 
 mod due;
 mod flow;
+mod index;
 mod recent;
 mod table;
 

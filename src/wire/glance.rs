@@ -43,7 +43,7 @@ impl Segment {
 
 /// An address, IPv4 as IPv6 maps it (RFC 4291 §2.5.5.2), and a port. In words: a number of 128 bits would
 /// need more room, and a copy of a shorter field waits until that has been written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct End {
     high: u64,
     low: u64,

@@ -2,26 +2,19 @@
 
 use std::hint::black_box;
 
-use hashbrown::HashTable;
 use smallvec::SmallVec;
 
 use super::flow::Flow;
+use super::index::Index;
 use crate::capture::batch::Item;
 use crate::capture::kept::Kept;
 
 /// Flows in slots, and an index of those that are under way. Another is put in the place of one that is not.
 #[derive(Debug, Default)]
 pub struct Table {
-    index: HashTable<Place>,
+    index: Index,
     slots: Vec<Flow>,
     free: Vec<u32>,
-}
-
-/// Where a flow is. That of its hash which the index does not look at tells nearly all others apart.
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    slot: u32,
-    mark: u32,
 }
 
 impl Table {
@@ -31,18 +24,16 @@ impl Table {
 
     /// Where the flow is that has a packet.
     pub fn find(&self, item: &Item) -> Option<u32> {
-        let is_it =
-            |place: &Place| place.mark == mark(item.hash) && self.flow(place.slot).has(item);
-        self.index.find(item.hash, is_it).map(|place| place.slot)
+        self.index.find(item.hash, |slot| self.flow(slot).has(item))
     }
 
     /// Looks at the flows that probably have these hashes, and at their last packets: what is not in this
     /// core's cache comes there for all of them at a time, which takes no longer than for one.
     pub fn touch(&self, hashes: impl Iterator<Item = u64>) {
-        let find = |hash| self.index.find(hash, |place| place.mark == mark(hash));
-        let places: SmallVec<[Place; AHEAD]> = hashes.filter_map(find).copied().collect();
-        let last = |place: &Place| self.flow(place.slot).touch().last();
-        let packets: SmallVec<[&Kept; AHEAD]> = places.iter().filter_map(last).collect();
+        let find = |hash| self.index.find(hash, |_| true);
+        let slots: SmallVec<[u32; AHEAD]> = hashes.filter_map(find).collect();
+        let last = |slot: &u32| self.flow(*slot).touch().last();
+        let packets: SmallVec<[&Kept; AHEAD]> = slots.iter().filter_map(last).collect();
         packets.iter().for_each(|kept| _ = black_box(kept.frame));
     }
 
@@ -69,29 +60,21 @@ impl Table {
             u32::try_from(self.slots.len() - 1).expect("slots are bounded by the flows allowed")
         });
         let slots = &self.slots;
-        let hash_of = |place: &Place| slots[place.slot as usize].hash;
-        self.index.insert_unique(hash, Place { slot, mark: mark(hash) }, hash_of);
+        self.index.insert(hash, slot, |slot| slots[slot as usize].hash);
         slot
     }
 
     /// Frees the slot of a flow that has been dealt with.
     pub fn remove(&mut self, slot: u32) {
         let hash = self.flow(slot).hash;
-        if let Ok(entry) = self.index.find_entry(hash, |place| place.slot == slot) {
-            entry.remove();
-        }
+        self.index.remove(hash, slot);
         self.free.push(slot);
     }
 
     /// The slots of all of them.
     pub fn slots(&self) -> impl Iterator<Item = u32> {
-        self.index.iter().map(|place| place.slot)
+        self.index.places()
     }
-}
-
-/// The index goes by the highest bits of a hash and by its lowest.
-const fn mark(hash: u64) -> u32 {
-    (hash >> 20) as u32
 }
 
 /// So many are touched at a time that the first is still in the cache when its turn comes.

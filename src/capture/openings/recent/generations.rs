@@ -1,7 +1,6 @@
 //! A table that forgets what has not been asked for of late.
 
-use hashbrown::HashTable;
-
+use crate::capture::openings::index::Index;
 use crate::wire::glance::{self, End};
 
 /// In two generations, of which the older is forgotten when the younger is full.
@@ -53,37 +52,27 @@ impl<K: Hashed, T: Copy + Default> Generations<K, T> {
 #[derive(Debug)]
 struct Generation<K, T> {
     entries: Vec<(K, T)>,
-    index: HashTable<Indexed>,
-}
-
-/// Where an entry is, and a part of its hash that tells nearly all others apart.
-#[derive(Clone, Copy, Debug)]
-struct Indexed {
-    place: u16,
-    mark: u16,
+    index: Index,
 }
 
 impl<K, T> Default for Generation<K, T> {
     fn default() -> Self {
-        Self { entries: Vec::new(), index: HashTable::new() }
+        Self { entries: Vec::new(), index: Index::default() }
     }
 }
 
 impl<K: Hashed, T> Generation<K, T> {
     fn place(&self, hash: u64, key: K) -> Option<usize> {
-        let is_it = |indexed: &Indexed| {
-            indexed.mark == mark(hash) && self.entries[usize::from(indexed.place)].0 == key
-        };
-        self.index.find(hash, is_it).map(|indexed| usize::from(indexed.place))
+        let found = self.index.find(hash, |place| self.entries[place as usize].0 == key);
+        found.map(|place| place as usize)
     }
 
     /// Puts in what is not there. Where it is from now on.
     fn put(&mut self, hash: u64, key: K, value: T) -> usize {
         let place = self.entries.len();
         self.entries.push((key, value));
-        let number = u16::try_from(place).expect("a generation is full long before");
-        let hash_of = |indexed: &Indexed| self.entries[usize::from(indexed.place)].0.hash();
-        self.index.insert_unique(hash, Indexed { place: number, mark: mark(hash) }, hash_of);
+        let number = u32::try_from(place).expect("a generation is full long before");
+        self.index.insert(hash, number, |place| self.entries[place as usize].0.hash());
         place
     }
 
@@ -91,11 +80,6 @@ impl<K: Hashed, T> Generation<K, T> {
         self.entries.clear();
         self.index.clear();
     }
-}
-
-/// The index goes by the highest bits of a hash and by its lowest.
-const fn mark(hash: u64) -> u16 {
-    (hash >> 32) as u16
 }
 
 /// A key of such a table.
